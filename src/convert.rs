@@ -30,7 +30,7 @@ unsafe extern "C" {
     // ext/json is part of every PHP since 8.0; both are exported for other extensions.
     fn php_json_encode_ex(
         buffer: *mut SmartStr,
-        value: *mut Zval,
+        value: *const Zval, // C says zval *, and changes only recursion marks
         options: c_int,
         depth: zend_long,
     ) -> c_int;
@@ -53,7 +53,7 @@ pub enum EncodeError {
 
 /// The JSON of `value`. May run PHP code (`JsonSerializable`), hence throw or
 /// bail out: the caller holds no lock and nothing that must be dropped.
-pub fn encode(value: &mut Zval) -> Result<ZBox<ZendStr>, EncodeError> {
+pub fn encode(value: &Zval) -> Result<ZBox<ZendStr>, EncodeError> {
     let mut buffer = SmartStr {
         string: ptr::null_mut(),
         allocated: 0,

@@ -160,7 +160,7 @@ fn state(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     let Ok(site) = std::str::from_utf8(site) else {
         return Err(value_error(1, "must be UTF-8"));
     };
-    let value = match reader::read(&AttemptKey::attempt(site, attempt)) {
+    let value = match reader::read(&AttemptKey::new(site, attempt)) {
         Ok(None) => return Ok(()),
         Ok(Some(json)) => convert::decode(&json),
         Err(why) => Err(why),

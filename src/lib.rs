@@ -31,11 +31,11 @@ use ext_php_rs::php_module;
 
 /// The module table PHP asks for when it loads the library.
 #[php_module]
-#[php(startup = "lifecycle::startup")]
 pub fn get_module(module: ModuleBuilder) -> ModuleBuilder {
     functions::all()
         .into_iter()
         .fold(module, ModuleBuilder::function)
+        .startup_function(lifecycle::startup)
         .shutdown_function(lifecycle::shutdown)
         .info_function(info::phpinfo)
 }
