@@ -211,13 +211,7 @@ fn follower(
     url: &str,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<(Follower, Arc<Committed>)> {
-    let ttl = Duration::from_secs(args.state_days * 86_400);
-    let ttl = (!ttl.is_zero()).then_some(ttl);
-    let options = exam_state::Options {
-        ttl,
-        ..Default::default()
-    };
-    let store = exam_state::open(url, options).context("--state")?;
+    let store = settings::state(url, args.state_days)?;
     let parts = cold::parts(&args.dir, None)?;
     let committed = Arc::new(Committed::default());
     let id = id(&args.dir).with_context(|| format!("reading {}/id", args.dir.display()))?;
