@@ -63,7 +63,7 @@ pub struct Args {
     cold: Option<PathBuf>,
     /// Compare this state store with the exam's truth
     #[arg(long)]
-    state_url: Option<String>,
+    state: Option<String>,
 }
 
 /// What became of the records.
@@ -153,7 +153,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let accepted = outcome.accepted.len() as u64;
     let found = args.cold.as_deref().map(|cold| audit(cold, outcome.accepted.clone())).transpose()?;
     let mut good = report_counts(accepted, outcome.stats.as_ref(), found.as_ref());
-    if let Some(url) = &args.state_url {
+    if let Some(url) = &args.state {
         // `ts` is stamped by who receives a record, so only they know when it was last seen.
         good &= compare(url, Writer { exam: exam.as_ref(), clock }, false)?;
     }
