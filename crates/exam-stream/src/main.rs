@@ -5,6 +5,8 @@
 //! sentence per cause on stderr and ends the program with 1; 2 is clap's code
 //! for a command line it does not understand.
 
+mod clock;
+mod cold;
 mod doctor;
 mod drain;
 mod rebuild;
