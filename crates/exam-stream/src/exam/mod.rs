@@ -11,6 +11,7 @@
 //! what the fold is compared with.
 
 pub mod audit;
+pub mod endpoint;
 pub mod log;
 pub mod php;
 pub mod play;

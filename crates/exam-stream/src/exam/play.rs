@@ -85,17 +85,12 @@ pub fn progress(records: u64) -> ProgressBar {
 
 /// True once Ctrl-C or SIGTERM has come.
 pub fn interrupted() -> anyhow::Result<Arc<AtomicBool>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let stop = Arc::new(AtomicBool::new(false));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut int, mut term) = runtime.block_on(async {
-        anyhow::Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
-    })?;
+    let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     std::thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
-        });
+        // Without a handler the signal ends the program, which is as well.
+        let _ = runtime.block_on(crate::settings::told_to_end());
         flag.store(true, Ordering::Relaxed);
     });
     Ok(stop)

@@ -246,7 +246,8 @@ impl Exam for Simulated {
             desk.server(now, What::Finished);
             if desk.chance(0.02) {
                 desk.server(now + 30 * SECOND, What::Reopened);
-                desk.answer(&mut devices[0], now + 40 * SECOND, 1 + devices[0].quiz_page * SLOTS_A_PAGE);
+                let slot = devices[0].quiz_page * SLOTS_A_PAGE + 1;
+                desk.answer(&mut devices[0], now + 40 * SECOND, slot);
                 desk.server(now + 60 * SECOND, What::Finished);
             }
         } else {

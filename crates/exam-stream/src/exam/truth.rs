@@ -1,14 +1,16 @@
 //! Compares the state store with what a played exam must have left there.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use exam_record::{AttemptView, SlotView};
+use indicatif::HumanCount;
 
-use super::{Exam, TrueSlot, Writer};
+use super::{TrueSlot, Writer};
 
 /// Which attempts of the exam have been compared, and what was wrong.
 pub struct Check<'a> {
-    writer: Writer<'a>,
+    writer: &'a Writer<'a>,
     students: HashMap<i64, u32>,
     seen: Vec<bool>,
     /// Records got their `ts` from the exam's clock, so `last_seen` is known.
@@ -20,7 +22,7 @@ pub struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    pub fn new(writer: Writer<'a>, last_seen_known: bool) -> Check<'a> {
+    pub fn new(writer: &'a Writer<'a>, last_seen_known: bool) -> Check<'a> {
         let exam = writer.exam;
         Check {
             students: (0..exam.students()).map(|n| (exam.attempt(n), n)).collect(),
@@ -151,12 +153,12 @@ fn digit(slot: &TrueSlot) -> char {
 
 /// Waits until the store has what the exam left, a minute at most, and says
 /// whether it has.
-pub fn compare(url: &str, writer: Writer<'_>, last_seen_known: bool) -> anyhow::Result<bool> {
+pub fn compare(url: &str, writer: &Writer<'_>, last_seen_known: bool) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let store = exam_state::open(url)?;
+    let store = exam_state::open(url, exam_state::Options::default())?;
     let until = Instant::now() + Duration::from_secs(60);
     loop {
-        let mut check = Check::new(&writer, last_seen_known);
+        let mut check = Check::new(writer, last_seen_known);
         runtime.block_on(store.scan(&mut |key, registers| {
             check.attempt(&AttemptView::new(&key, &registers));
         }))?;
@@ -173,5 +175,86 @@ pub fn compare(url: &str, writer: Writer<'_>, last_seen_known: bool) -> anyhow::
             return Ok(check.different == 0);
         }
         std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use exam_record::{AttemptKey, Registers, fold};
+
+    use super::*;
+    use crate::exam::log::Log;
+    use crate::exam::simulated::Simulated;
+    use crate::exam::{Clock, Exam, seconds};
+
+    /// Folds what is sent, shuffled.
+    fn folded(writer: &Writer<'_>, shuffle: u64) -> HashMap<AttemptKey, Registers> {
+        let mut lines = vec![];
+        for student in 0..writer.exam.students() {
+            let plan = writer.exam.plan(student);
+            for sent in &plan.sent {
+                let mut line = vec![];
+                writer.line(student, &plan, &sent.edit, &mut line);
+                let ts = seconds(writer.clock.wall(sent.sent));
+                line.extend_from_slice(format!(r#","sent":{ts},"ts":{ts}}}"#).as_bytes());
+                lines.push(line);
+            }
+        }
+        fastrand::Rng::with_seed(shuffle).shuffle(&mut lines);
+        let mut state: HashMap<AttemptKey, Registers> = HashMap::new();
+        for line in &lines {
+            let folded = fold(line).unwrap().expect("each of these changes a state");
+            let registers = state.entry(folded.key).or_default();
+            folded.ops.iter().for_each(|op| registers.apply(op));
+        }
+        state
+    }
+
+    fn check(exam: &dyn Exam, speed: f64) {
+        let clock = Clock { start: 1_790_000_000_000_000, speed };
+        let writer = Writer { exam, clock };
+        for shuffle in 0..3 {
+            let mut check = Check::new(&writer, true);
+            let mut state = folded(&writer, shuffle);
+            for (key, registers) in &state {
+                check.attempt(&AttemptView::new(key, registers));
+            }
+            check.finish();
+            assert_eq!(check.differences, [""; 0]);
+            assert_eq!(check.equal, exam.students());
+
+            // It does see what is missing.
+            let gone = state.keys().next().unwrap().clone();
+            state.remove(&gone);
+            let mut check = Check::new(&writer, true);
+            state.iter().for_each(|(key, registers)| {
+                check.attempt(&AttemptView::new(key, registers));
+            });
+            check.finish();
+            assert_eq!(check.different, 1);
+        }
+    }
+
+    #[test]
+    fn the_fold_of_a_simulated_exam_in_any_order_is_what_the_students_did() {
+        check(&Simulated::new(1000, 3), 1.0);
+        check(&Simulated::new(200, 4), 180.0);
+    }
+
+    #[test]
+    fn the_fold_of_a_log_in_any_order_is_what_the_students_did() {
+        let mut rng = fastrand::Rng::with_seed(5);
+        let log: String = (0..20_000)
+            .map(|n| {
+                let (student, question) = (rng.u32(0..50), rng.u32(0..30));
+                let millis = n * 40 - if rng.f64() < 0.01 { 10_000_000 } else { 0 };
+                format!("{millis}\t{student}\tq{}_{question}\t0.{}\n", question % 7, rng.u32(0..9))
+            })
+            .collect();
+        let log = Log::parse(&log).unwrap();
+        check(&log, 1.0);
+        check(&log, 100_000.0);
     }
 }

@@ -328,7 +328,7 @@ impl Api {
             "DeliveryStreamStatus": "ACTIVE",
             "DeliveryStreamType": "DirectPut",
             "VersionId": "1",
-            "CreateTimestamp": stream.created,
+            "CreateTimestamp": stream.about.created,
             "Destinations": [{ "DestinationId": "destinationId-000000000001" }],
             "HasMoreDestinations": false,
         } })

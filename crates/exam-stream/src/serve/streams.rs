@@ -13,17 +13,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{clock, cold};
 
-/// What DescribeDeliveryStream remembers.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone)]
 pub struct Stream {
     pub name: Arc<str>,
+    pub about: About,
+}
+
+/// What the file of a stream says.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct About {
     /// Seconds since 1970.
     pub created: f64,
 }
 
 pub struct Streams {
     dir: PathBuf,
-    known: Mutex<BTreeMap<Arc<str>, Stream>>,
+    known: Mutex<BTreeMap<Arc<str>, About>>,
 }
 
 impl Streams {
@@ -34,10 +39,13 @@ impl Streams {
         let mut known = BTreeMap::new();
         for entry in fs::read_dir(&dir)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|e| e == "json") {
-                let stream: Stream = serde_json::from_slice(&fs::read(&path)?)
-                    .with_context(|| format!("{} is no stream: delete it", path.display()))?;
-                known.insert(stream.name.clone(), stream);
+            let name = path
+                .file_name()
+                .and_then(|n| n.to_str()?.strip_suffix(".json"));
+            if let Some(name) = name.filter(|n| is_name(n)) {
+                let about: About = serde_json::from_slice(&fs::read(&path)?)
+                    .with_context(|| format!("{} tells of no stream: delete it", path.display()))?;
+                known.insert(name.into(), about);
             }
         }
         Ok(Streams {
@@ -47,7 +55,12 @@ impl Streams {
     }
 
     pub fn get(&self, name: &str) -> Option<Stream> {
-        self.known().get(name).cloned()
+        let known = self.known();
+        let (name, about) = known.get_key_value(name)?;
+        Some(Stream {
+            name: name.clone(),
+            about: about.clone(),
+        })
     }
 
     pub fn names(&self) -> Vec<Arc<str>> {
@@ -60,16 +73,15 @@ impl Streams {
         if known.contains_key(name) {
             return Ok(false);
         }
-        let stream = Stream {
-            name: name.into(),
+        let about = About {
             created: clock::since_epoch().as_secs_f64(),
         };
         let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-        file.write_all(&serde_json::to_vec(&stream)?)?;
+        file.write_all(&serde_json::to_vec(&about)?)?;
         file.as_file().sync_all()?;
         file.persist(self.file(name)).map_err(|e| e.error)?;
         cold::sync_dir(&self.dir)?;
-        known.insert(stream.name.clone(), stream);
+        known.insert(name.into(), about);
         Ok(true)
     }
 
@@ -89,7 +101,7 @@ impl Streams {
         self.dir.join(format!("{name}.json"))
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Stream>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, About>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
