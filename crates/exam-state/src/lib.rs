@@ -8,6 +8,7 @@
 //! its callers own back-off and know what is urgent.
 
 mod batch;
+pub mod dns;
 mod reader;
 mod redis_store;
 
@@ -66,7 +67,7 @@ impl Default for Options {
 /// Opens the store a URL names: `redis://[user:password@]host[:port][/db]`, `rediss://…` with TLS.
 /// Connects when it is first used, so this succeeds while the store is down.
 pub fn open(url: &str, options: Options) -> Result<Arc<dyn StateStore>, StateError> {
-    Ok(Arc::new(redis_store::RedisStore::open(url, options)?))
+    Ok(Arc::new(redis_store::RedisStore::open(url, &options)?))
 }
 
 /// Why the store could not do it. The state is as before, or the batch is folded in part; calling
