@@ -19,6 +19,7 @@ namespace local_examstream;
 use local_examstream\local\backend;
 use local_examstream\local\capture;
 use local_examstream\local\extension;
+use local_examstream\local\resume_request;
 use local_examstream\local\site;
 
 /**
@@ -36,6 +37,23 @@ final class hook_callbacks {
      */
     public static function di_configuration(\core\hook\di_configuration $hook): void {
         $hook->add_definition(backend::class, fn() => new extension());
+    }
+
+    /**
+     * Restores answers before a page of the quiz loads the attempt.
+     *
+     * @param \core\hook\after_config $hook
+     */
+    public static function after_config(\core\hook\after_config $hook): void {
+        global $SCRIPT;
+        // Every page of Moodle comes through here.
+        if (is_string($SCRIPT) && str_starts_with($SCRIPT, '/mod/quiz/')) {
+            try {
+                resume_request::for_page($SCRIPT);
+            } catch (\Throwable $e) {
+                site::note('restoring the attempt', $e);
+            }
+        }
     }
 
     /**

@@ -29,4 +29,59 @@ $observers = [
         'eventname' => '\mod_quiz\event\attempt_viewed',
         'callback' => '\local_examstream\observer::attempt_viewed',
     ],
+    [
+        'eventname' => '\mod_quiz\event\attempt_started',
+        'callback' => '\local_examstream\observer::attempt_started',
+        'internal' => false,
+    ],
+    [
+        'eventname' => '\mod_quiz\event\attempt_preview_started',
+        'callback' => '\local_examstream\observer::attempt_started',
+        'internal' => false,
+    ],
+    [
+        'eventname' => '\mod_quiz\event\attempt_updated',
+        'callback' => '\local_examstream\observer::attempt_updated',
+        'internal' => false,
+    ],
+    [
+        'eventname' => '\mod_quiz\event\attempt_autosaved',
+        'callback' => '\local_examstream\observer::attempt_autosaved',
+        'internal' => false,
+    ],
+    [
+        'eventname' => '\mod_quiz\event\attempt_submitted',
+        'callback' => '\local_examstream\observer::attempt_submitted',
+        'internal' => false,
+    ],
+    [
+        'eventname' => '\mod_quiz\event\attempt_becameoverdue',
+        'callback' => '\local_examstream\observer::attempt_becameoverdue',
+        'internal' => false,
+    ],
+    [
+        'eventname' => '\mod_quiz\event\attempt_abandoned',
+        'callback' => '\local_examstream\observer::attempt_abandoned',
+        'internal' => false,
+    ],
+    [
+        'eventname' => '\mod_quiz\event\attempt_reopened',
+        'callback' => '\local_examstream\observer::attempt_reopened',
+        'internal' => false,
+    ],
+    [
+        'eventname' => '\mod_quiz\event\attempt_reviewed',
+        'callback' => '\local_examstream\observer::attempt_reviewed',
+        'internal' => false,
+    ],
+    [
+        'eventname' => '\mod_quiz\event\attempt_deleted',
+        'callback' => '\local_examstream\observer::attempt_deleted',
+        'internal' => false,
+    ],
+    [
+        'eventname' => '\core\event\course_module_deleted',
+        'callback' => '\local_examstream\observer::course_module_deleted',
+        'internal' => false,
+    ],
 ];

@@ -26,6 +26,10 @@ defined('MOODLE_INTERNAL') || die();
 
 $callbacks = [
     [
+        'hook' => \core\hook\after_config::class,
+        'callback' => [\local_examstream\hook_callbacks::class, 'after_config'],
+    ],
+    [
         'hook' => \core\hook\di_configuration::class,
         'callback' => [\local_examstream\hook_callbacks::class, 'di_configuration'],
     ],
