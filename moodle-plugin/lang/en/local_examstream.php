@@ -25,4 +25,8 @@
 defined('MOODLE_INTERNAL') || die();
 
 $string['error_directory'] = 'Cannot write to {$a}. Give it to the web server\'s user.';
+$string['error_lateanswer'] = 'An answer that came before attempt {$a} was closed cannot be brought in. The attempt was left as it is.';
 $string['pluginname'] = 'Exam Stream';
+$string['task_bring_in_late_answers'] = 'Bring streamed answers into an attempt that was closed without them';
+$string['task_fold_silent_attempts'] = 'Bring streamed answers into the attempts of silent students';
+$string['task_keep_house'] = 'Renew the keys of page tokens, remove old marks';
