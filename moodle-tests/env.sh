@@ -391,3 +391,18 @@ es_npm() { # directory with a package.json
     fi
     echo "$modules/node_modules"
 }
+
+# Moodle's own grunt builds and lints what is in moodle-plugin/amd. Of its tools
+# three need a download from elsewhere or a compiler, and nothing of ours needs them.
+es_amd() {
+    node -e '
+        const fs = require("fs"), p = JSON.parse(fs.readFileSync(process.argv[1]));
+        for (const name of ["shifter", "istanbul", "hugo-bin", "hugo-lunr-indexer"]) delete p.devDependencies[name];
+        fs.mkdirSync(process.argv[2], {recursive: true});
+        fs.writeFileSync(process.argv[2] + "/package.json", JSON.stringify(p));
+    ' "$moodle/package.json" "$work/grunt"
+    modules=$(es_npm "$work/grunt") || die "npm cannot install Moodle's build tools"
+    ln -sfn "$modules" "$site/node_modules"
+    (cd "$site" && node node_modules/grunt/bin/grunt amd --root=local/examstream --max-lint-warnings=0) > "$work/log/grunt.log" 2>&1 ||
+        { cat "$work/log/grunt.log" >&2; die "Moodle's grunt refuses moodle-plugin/amd"; }
+}

@@ -54,6 +54,12 @@ TEXT
         es_php "$site/admin/cli/cron.php" > "$work/log/cron.log" 2>&1
     done
     ;;
+amd)
+    begin
+    es_amd
+    rm -rf "$repo/moodle-plugin/amd/build"
+    cp -R "$site/local/examstream/amd/build" "$repo/moodle-plugin/amd/build"
+    ;;
 phpunit)
     begin
     [ $# -gt 0 ] || set -- --testsuite local_examstream_testsuite

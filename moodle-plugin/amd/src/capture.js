@@ -419,7 +419,8 @@ class Capture {
      * @param {Object} record
      * @return {Boolean}
      */
-    isMissing({slot, fields}) {
+    isMissing(record) {
+        const {slot, fields} = record;
         const shown = this.collect().get(slot);
         const names = new Set([...Object.keys(shown ?? {}), ...Object.keys(fields)]);
         return shown !== undefined && shown[':sequencecheck'] === fields[':sequencecheck']

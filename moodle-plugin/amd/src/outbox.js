@@ -47,8 +47,8 @@ export default class Outbox {
     /**
      * @param {Object} config site, user and attempt whose records these are.
      */
-    constructor({site, user, attempt}) {
-        this.owner = [site, user, attempt];
+    constructor(config) {
+        this.owner = [config.site, config.user, config.attempt];
         this.database = null;
     }
 

@@ -248,7 +248,8 @@ export default class Sender {
      * @param {Object} reply
      * @param {Object[]} records
      */
-    hear({status, body, retryAfter}, records) {
+    hear(reply, records) {
+        const {status, body, retryAfter} = reply;
         if (Number.isFinite(body.now)) {
             this.clock.hear(body.now);
         }
@@ -363,7 +364,8 @@ export default class Sender {
      * @param {Array} replies
      * @return {Object}
      */
-    unwrap([{error, exception, data}]) {
+    unwrap(replies) {
+        const [{error, exception, data}] = replies;
         if (error) {
             const login = ['servicerequireslogin', 'invalidsesskey', 'requireloginerror'].includes(exception?.errorcode);
             return {status: login ? 403 : 500, body: {}};
