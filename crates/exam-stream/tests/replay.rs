@@ -79,22 +79,22 @@ fn a_replayed_log_leaves_the_state_that_an_independent_fold_of_the_file_gives() 
     let log = made_log();
     let file = dir.path().join("made.tsv");
     std::fs::write(&file, &log).expect("the log is written");
-    let data = dir.path().join("server");
-    let serve = Serve::start(&data, &["--state", &redis.url()]);
+    for (database, pace) in [&["--speed", "2000"][..], &[]].into_iter().enumerate() {
+        let store = format!("{}/{database}", redis.url());
+        let data = dir.path().join(format!("server-{database}"));
+        let serve = Serve::start(&data, &["--state", &store]);
+        let (cold, json) = (data.join("cold"), data.join("state.json"));
+        let [file, cold, json] = [&file, &cold, &json].map(|path| path.to_str().expect("UTF-8"));
 
-    let cold = data.join("cold");
-    let json = dir.path().join("state.json");
-    let paths = [&file, &cold, &json].map(|path| path.to_str().expect("UTF-8"));
-    for speed in [&["--speed", "2000"][..], &[]] {
-        let replay = ["replay", paths[0], "--endpoint", &serve.url, "--cold", paths[1]];
-        let replayed = exam_stream(&[&replay[..], &["--state", &redis.url()], speed].concat());
-        let output = String::from_utf8_lossy(&replayed.stdout);
-        assert!(replayed.status.success(), "{output}{}", String::from_utf8_lossy(&replayed.stderr));
+        let way = ["replay", file, "--endpoint", &serve.url, "--cold", cold, "--state", &store];
+        let replay = exam_stream(&[&way[..], pace].concat());
+        let output = String::from_utf8_lossy(&replay.stdout);
+        assert!(replay.status.success(), "{output}{}", String::from_utf8_lossy(&replay.stderr));
         assert!(output.contains("accepted   8,000\n"), "{output}");
         assert!(output.contains("lost       0 of 8,000"), "{output}");
 
-        exam_stream(&["state", "--state", &redis.url(), "--site", "replay", "--json", paths[2]]);
-        let state = std::fs::read(&json).expect("the state is written");
+        exam_stream(&["state", "--state", &store, "--site", "replay", "--json", json]);
+        let state = std::fs::read(json).expect("the state is written");
         let state = serde_json::from_slice(&state).expect("it is JSON");
         assert_eq!(told(&state), fold_of_the_file(&log));
     }
