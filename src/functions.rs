@@ -22,7 +22,7 @@ use ext_php_rs::zend::{
 };
 use ext_php_rs::zend_fastcall;
 
-use crate::convert::{self, EncodeError};
+use crate::convert::{self, Failure};
 use crate::{info, ini, process, reader};
 
 unsafe extern "C" {
@@ -163,12 +163,14 @@ fn state(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     let value = match reader::read(&AttemptKey::new(site, attempt)) {
         Ok(None) => return Ok(()),
         Ok(Some(json)) => convert::decode(&json),
-        Err(why) => Err(why),
+        Err(why) => Err(Failure::Refused(why)),
     };
-    *retval = value.map_err(|why| {
-        // SAFETY: registered in MINIT, which ran before any function.
-        let class = unsafe { &*STATE_EXCEPTION.load(Ordering::Acquire) };
-        PhpException::new(why, 0, class).throw();
+    *retval = value.map_err(|failure| {
+        if let Failure::Refused(why) = failure {
+            // SAFETY: registered in MINIT, which ran before any function.
+            let class = unsafe { &*STATE_EXCEPTION.load(Ordering::Acquire) };
+            PhpException::new(why, 0, class).throw();
+        }
         Thrown
     })?;
     Ok(())
@@ -248,10 +250,10 @@ fn with_line<R>(record: &Zval, accept: impl FnOnce(&[u8]) -> R) -> Result<R, Ref
         text.as_bytes()
     } else if record.is_array() {
         json = convert::encode(record).map_err(|why| match why {
-            EncodeError::Refused(why) => Refusal::Value(format!("the array is not JSON: {why}")),
-            EncodeError::Thrown => Refusal::Thrown,
+            Failure::Refused(why) => Refusal::Value(format!("the array is not JSON: {why}")),
+            Failure::Thrown => Refusal::Thrown,
         })?;
-        json.as_bytes()
+        json.zend_str().map_or(&b""[..], |text| text.as_bytes())
     } else {
         // SAFETY: a live value; PHP's name of its type is static.
         let given = unsafe { std::ffi::CStr::from_ptr(zend_zval_type_name(record)) };
