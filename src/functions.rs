@@ -14,11 +14,13 @@ use ext_php_rs::args::Arg;
 use ext_php_rs::builders::{ClassBuilder, FunctionBuilder};
 use ext_php_rs::error::Result as PhpResult;
 use ext_php_rs::exception::PhpException;
-use ext_php_rs::ffi::{IS_ARRAY, IS_STRING, zend_long, zend_string};
+use ext_php_rs::ffi::{
+    IS_ARRAY, IS_STRING, ext_php_rs_compiler_globals, zend_function, zend_hash_str_find_ptr_lc, zend_long, zend_string,
+};
 use ext_php_rs::flags::DataType;
 use ext_php_rs::types::{ZendStr, Zval};
 use ext_php_rs::zend::{
-    BailoutGuard, ClassEntry, ExecuteData, ExecutorGlobals, ModuleEntry, run_handler,
+    BailoutGuard, ClassEntry, ExecuteData, run_handler,
 };
 use ext_php_rs::zend_fastcall;
 
@@ -70,14 +72,20 @@ pub fn all() -> [FunctionBuilder<'static>; 5] {
 /// exception that keeps the object handlers (hence file, line and trace) of its
 /// parent. Called from MINIT.
 pub fn declare() -> PhpResult<()> {
-    // SAFETY: in MINIT the engine's current module is ours; its function table
-    // and the argument tables behind it are ours, kept for the life of the
-    // process, and nobody reads them before MINIT is over.
+    let name = b"exam_stream_put";
+    // SAFETY: in MINIT, when the function was just registered and nobody reads
+    // its arguments yet; the engine's table of them is ours or its own copy.
     unsafe {
-        let module: *mut ModuleEntry = ExecutorGlobals::get().current_module;
-        let put = (*module).functions;
-        let record = (*put).arg_info.add(2).cast_mut();
-        (*record).type_.type_mask = 1 << IS_STRING | 1 << IS_ARRAY;
+        let put: *mut zend_function = zend_hash_str_find_ptr_lc(
+            (*ext_php_rs_compiler_globals()).function_table,
+            name.as_ptr().cast(),
+            name.len(),
+        )
+        .cast();
+        if let Some(put) = put.as_mut() {
+            let record = put.internal_function.arg_info.add(1);
+            (*record).type_.type_mask = 1 << IS_STRING | 1 << IS_ARRAY;
+        }
     }
     ClassBuilder::new("ExamStream\\StateException")
         // SAFETY: ext/spl is part of every PHP and started before us.
@@ -179,7 +187,7 @@ fn state(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
 fn stats(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     // SAFETY: no letters, no pointers.
     parsed(unsafe { zend_parse_parameters(arguments(ex), c"".as_ptr()) })?;
-    *retval = info::stats();
+    *retval = convert::decode(info::stats().to_string().as_bytes()).map_err(|_| Thrown)?;
     Ok(())
 }
 
