@@ -10,6 +10,8 @@ mod quota;
 mod segment;
 mod spool;
 mod sys;
+#[cfg(test)]
+mod tests;
 mod totals;
 mod writer;
 

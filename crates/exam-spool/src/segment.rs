@@ -9,6 +9,7 @@ use crate::{process, quota, sys};
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, FlockOperation};
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Consumed bytes at the start of a segment are given back to the file system
@@ -558,13 +559,16 @@ impl Segment {
         };
         let share = self.share()?;
         let notes = self.state().header.notes;
-        let damaged = notes.damaged > 0 || self.state().header.damaged;
+        let damaged =
+            notes.damaged > 0 || (self.state().header.damaged && self.len()? > header::LEN);
         let mut totals = self.contribution()?;
         totals.torn_bytes = torn;
         totals.damaged_bytes = notes.damaged;
         totals.damaged_files = u64::from(damaged);
         totals::begin_removal(&self.spool, &totals, self.name.id)?;
+        self.spool.0.removal_failed.store(true, Ordering::Relaxed);
         let removal = remove_file(&self.spool, &self.name, damaged)?;
+        self.spool.0.removal_failed.store(false, Ordering::Relaxed);
         self.spool.give_back(share)?;
         Ok(removal)
     }

@@ -10,8 +10,9 @@ use crate::segment::remove_file;
 use crate::spool::{SEGMENT, Spool};
 use crate::{quota, sys};
 use rustix::fd::OwnedFd;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::FlockOperation;
 use std::io;
+use std::sync::atomic::Ordering;
 
 pub(crate) const NAME: &str = "totals";
 const SLOT: usize = 128;
@@ -71,7 +72,7 @@ struct Stored {
 }
 
 pub(crate) fn read(spool: &Spool) -> io::Result<Totals> {
-    let file = locked(spool, FlockOperation::LockShared)?;
+    let file = locked(spool, FlockOperation::NonBlockingLockShared)?;
     let Stored {
         mut totals,
         removing,
@@ -87,11 +88,28 @@ pub(crate) fn read(spool: &Spool) -> io::Result<Totals> {
     Ok(totals)
 }
 
+/// Adds a segment's counts and names it as the one being deleted.
 pub(crate) fn begin_removal(spool: &Spool, counts: &Totals, id: SegmentId) -> io::Result<()> {
+    let removing = load(&sys::open(spool.dir(), NAME)?)?.removing;
+    if removing.is_some_and(|(begun, _)| begun == id) {
+        return Ok(());
+    }
+    if spool.0.removal_failed.load(Ordering::Relaxed) {
+        finish_removal(spool)?;
+    }
     change(spool, |stored| {
         stored.totals.add(counts);
         stored.removing = Some((id, counts.damaged_files > 0));
     })
+}
+
+/// Gives the file its blocks before the disk is full.
+pub(crate) fn prepare(spool: &Spool) -> io::Result<()> {
+    let file = sys::open(spool.dir(), NAME)?;
+    if rustix::fs::fstat(&file)?.st_size == 0 {
+        sys::pwrite_all(&file, &[0; 2 * SLOT], 0)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn count_quarantined(spool: &Spool, records: u64) -> io::Result<()> {
@@ -102,14 +120,15 @@ pub(crate) fn finish_removal(spool: &Spool) -> io::Result<()> {
     let Some((id, damaged)) = load(&sys::open(spool.dir(), NAME)?)?.removing else {
         return Ok(());
     };
-    match spool.names(SEGMENT)?.into_iter().find(|name| name.id == id) {
-        Some(name) => remove_file(spool, &name, damaged).map(drop),
-        None => Ok(()),
+    if let Some(name) = spool.names(SEGMENT)?.into_iter().find(|name| name.id == id) {
+        remove_file(spool, &name, damaged)?;
     }
+    spool.0.removal_failed.store(false, Ordering::Relaxed);
+    Ok(())
 }
 
 fn change(spool: &Spool, change: impl FnOnce(&mut Stored)) -> io::Result<()> {
-    let file = locked(spool, FlockOperation::LockExclusive)?;
+    let file = locked(spool, FlockOperation::NonBlockingLockExclusive)?;
     let mut stored = load(&file)?;
     change(&mut stored);
     stored.generation += 1;
@@ -127,9 +146,12 @@ fn change(spool: &Spool, change: impl FnOnce(&mut Stored)) -> io::Result<()> {
     sys::pwrite_all(&file, &bytes, stored.generation % 2 * SLOT as u64)
 }
 
+/// Locked, so that readers do not meet a segment both here and in the
+/// directory. Only the sender writes, so a lock that a stopped process holds
+/// is not waited for.
 fn locked(spool: &Spool, how: FlockOperation) -> io::Result<OwnedFd> {
     let file = sys::open(spool.dir(), NAME)?;
-    rustix::io::retry_on_intr(|| flock(&file, how))?;
+    quota::lock_within(&file, how, quota::PATIENCE)?;
     Ok(file)
 }
 

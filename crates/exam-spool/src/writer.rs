@@ -4,7 +4,7 @@ use crate::error::WriteError;
 use crate::frame::{self, MAX_RECORD, OVERHEAD, Position, SEAL};
 use crate::header::{self, Header, Parsed};
 use crate::quota;
-use crate::spool::{SegmentName, Spool, is_ours};
+use crate::spool::{QUARANTINE, SegmentName, Spool, is_ours};
 use crate::{process, sys};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -50,8 +50,6 @@ struct Open {
     /// of a failed write are written over, not behind.
     end: Position,
     limit: u64,
-    /// RLIMIT_FSIZE: a write beyond it is answered with a signal, not an error.
-    ceiling: u64,
 }
 
 impl Writer {
@@ -134,7 +132,7 @@ impl Writer {
         if self
             .segment
             .as_ref()
-            .is_some_and(|s| s.end.count > 0 && s.end.offset + first > s.limit)
+            .is_some_and(|s| s.end.offset + first > s.limit)
         {
             self.end_segment();
         }
@@ -142,7 +140,7 @@ impl Writer {
         let limit = self
             .segment
             .as_ref()
-            .map_or_else(|| self.spool.segment_limit(), |s| s.limit);
+            .map_or_else(|| self.segment_limit(), |s| s.limit);
         let mut fit = Fit::of(records, |size, n| {
             n == 0 || (start + size + SEAL as u64 <= limit && size <= MAX_WRITE)
         });
@@ -152,7 +150,10 @@ impl Writer {
                 start = header::LEN;
             }
             let wanted = quota::leased(start + fit.size, self.spool.0.unit) - self.leased;
-            self.leased += self.spool.lease(wanted, now)?;
+            match self.lease(wanted, now) {
+                Ok(granted) => self.leased += granted,
+                Err(e) => return self.unless_full(e, now),
+            }
             let leased = self.leased;
             fit = Fit::of(records, |size, n| {
                 n < fit.n && start + size + SEAL as u64 <= leased
@@ -163,6 +164,11 @@ impl Writer {
             }
         }
         if self.segment.is_none() {
+            // Beyond it the kernel answers with a signal, not with an error.
+            if start + fit.size + SEAL as u64 > file_size_ceiling() {
+                self.give_back_unused();
+                return Ok(0);
+            }
             match self.open_segment() {
                 Ok(segment) => self.segment = Some(segment),
                 Err(e) => {
@@ -174,10 +180,6 @@ impl Writer {
         let Some(segment) = &mut self.segment else {
             return Ok(0);
         };
-        if segment.end.offset + fit.size + SEAL as u64 > segment.ceiling {
-            self.end_segment();
-            return Ok(0);
-        }
         self.buf.clear();
         for (record, ordinal) in records[..fit.n].iter().zip(segment.end.count + 1..) {
             frame::encode(&mut self.buf, segment.salt, ordinal, now, record);
@@ -206,6 +208,28 @@ impl Writer {
         }
     }
 
+    fn lease(&self, wanted: u64, now: u64) -> io::Result<u64> {
+        match self.suffix {
+            QUARANTINE => self.spool.lease_unlimited(wanted),
+            _ => self.spool.lease(wanted, now),
+        }
+    }
+
+    /// Where a segment is to end. What is put aside in one go stays in one file.
+    fn segment_limit(&self) -> u64 {
+        match self.suffix {
+            QUARANTINE => u64::MAX,
+            _ => self.spool.segment_limit().min(file_size_ceiling()),
+        }
+    }
+
+    /// Syncs the current segment's file.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.segment
+            .as_ref()
+            .map_or(Ok(()), |s| sys::sync_data(&s.file))
+    }
+
     fn unless_full(&mut self, error: io::Error, now: u64) -> io::Result<usize> {
         match Errno::from_io_error(&error) {
             Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => {
@@ -224,14 +248,13 @@ impl Writer {
         let (name, file) = self
             .spool
             .create_segment(&self.stream, self.suffix, [start; 2])?;
-        let ceiling = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+        let limit = self.segment_limit();
         Ok(Open {
             salt: name.id.salt(),
             name,
             file,
             end: start,
-            limit: self.spool.segment_limit().min(ceiling),
-            ceiling,
+            limit,
         })
     }
 
@@ -261,6 +284,10 @@ impl Writer {
         let _ = self.spool.give_back(self.leased.saturating_sub(used));
         self.leased = self.leased.min(used);
     }
+}
+
+fn file_size_ceiling() -> u64 {
+    getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX)
 }
 
 /// How many records, from the first, `keep(size, how many before)`; their frames' size.
@@ -301,6 +328,14 @@ impl Open {
         let mut head = Vec::with_capacity(header::LEN as usize);
         sys::pread_to(&self.file, &mut head, header::LEN as usize, 0).is_ok()
             && matches!(header::decode(self.name.id, &head), Parsed::Header(Header { notes, .. }) if notes.condemned)
+    }
+}
+
+#[cfg(test)]
+impl Writer {
+    /// As if the process were killed now.
+    pub(crate) fn die(mut self) {
+        self.segment = None;
     }
 }
 
