@@ -53,8 +53,14 @@ pub struct Local {
 struct Open {
     config: Config,
     spool: Spool,
-    writers: Mutex<Vec<(Box<str>, Writer)>>,
-    sender: Mutex<Option<SenderHandle>>,
+    hands: Mutex<Hands>,
+}
+
+/// What only one thread may use at a time.
+struct Hands {
+    writers: Vec<(Box<str>, Writer)>,
+    /// `None`: `exam_stream.sender` is off.
+    sender: Option<SenderHandle>,
 }
 
 /// The state of this process, made when it is first asked for.
@@ -117,7 +123,7 @@ pub fn flush(timeout: Duration) -> bool {
     let Some(open) = local.open() else {
         return false;
     };
-    if let Some(sender) = &*lock(&open.sender) {
+    if let Some(sender) = &lock(&open.hands).sender {
         sender.wake();
     }
     exam_delivery::flush(&open.spool, timeout).unwrap_or_else(|error| {
@@ -162,10 +168,11 @@ pub fn close() {
     let Some(open) = local.open.get().filter(|_| local.token == process_token()) else {
         return;
     };
-    for (_, writer) in std::mem::take(&mut *lock(&open.writers)) {
+    let mut hands = lock(&open.hands);
+    for (_, writer) in hands.writers.drain(..) {
         writer.seal();
     }
-    let Some(sender) = lock(&open.sender).take() else {
+    let Some(sender) = hands.sender.take() else {
         return;
     };
     let deadline = Instant::now() + open.config.shutdown;
@@ -230,22 +237,28 @@ impl Open {
         Ok(Self {
             config: config.clone(),
             spool,
-            writers: Mutex::default(),
-            sender: Mutex::new(sender),
+            hands: Mutex::new(Hands {
+                writers: Vec::new(),
+                sender,
+            }),
         })
     }
 
     fn append(&self, stream: &str, lines: &[&[u8]]) -> Result<Appended, WriteError> {
-        let mut writers = lock(&self.writers);
+        let mut hands = lock(&self.hands);
+        let Hands { writers, sender } = &mut *hands;
         let at = match writers.iter().position(|(name, _)| &**name == stream) {
             Some(at) => at,
             None => {
-                let writer = self.spool.writer(stream)?;
-                writers.push((stream.into(), writer));
+                writers.push((stream.into(), self.spool.writer(stream)?));
                 writers.len() - 1
             }
         };
-        writers[at].1.append(lines)
+        let appended = writers[at].1.append(lines);
+        if let Some(sender) = sender {
+            sender.wake();
+        }
+        appended
     }
 }
 
