@@ -18,11 +18,6 @@ const THROW: i64 = 4_194_304;
 /// The default of json_decode().
 const DEPTH: i64 = 512;
 
-unsafe extern "C" {
-    // Missing in the bindings; the same from PHP 8.0 to 8.5.
-    fn zend_clear_exception();
-}
-
 /// Why there is no result.
 pub enum Failure {
     /// PHP's own sentence ("Recursion detected", "Inf and NaN cannot be JSON encoded").
@@ -72,18 +67,23 @@ fn call<const N: usize>(name: &str, mut arguments: [Zval; N]) -> Result<Zval, Fa
     if !ExecutorGlobals::has_exception() {
         return Ok(result);
     }
-    let globals = ExecutorGlobals::get();
-    let refusal = globals
+    let refused = ExecutorGlobals::get()
         .exception()
-        .filter(|e| e.get_class_name().is_ok_and(|class| class == "JsonException"))
-        .map(|e| e.get_property::<String>("message").unwrap_or_default());
-    drop(globals);
-    let Some(message) = refusal else {
+        .is_some_and(|e| e.get_class_name().is_ok_and(|class| class == "JsonException"));
+    if !refused {
         return Err(Failure::Thrown);
-    };
-    // SAFETY: on a PHP thread, within a function.
-    unsafe { zend_clear_exception() };
-    Err(Failure::Refused(message))
+    }
+    // Within the frame of an internal function there is nothing to undo but this.
+    match ExecutorGlobals::take_exception() {
+        Some(exception) => Err(Failure::Refused(
+            exception
+                .try_call_method("getMessage", vec![])
+                .ok()
+                .and_then(|message| message.string())
+                .unwrap_or_default(),
+        )),
+        None => Err(Failure::Thrown),
+    }
 }
 
 fn long(value: i64) -> Zval {

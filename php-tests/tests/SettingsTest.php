@@ -29,7 +29,7 @@ final class SettingsTest extends TestCase
     /** @dataProvider bad */
     public function testABadValueIsAWarningAndTheDefaultIsUsed(string $name, string $value, string $default): void
     {
-        $process = $this->phpProcess("return ini_get('exam_stream.$name');", [$name => $value, 'display_errors' => 'stderr', 'display_startup_errors' => '1']);
+        $process = $this->phpProcess("return ini_get('exam_stream.$name');", [$name => $value, 'display_errors' => '0', 'log_errors' => '1']);
         $process->wait(10);
         $this->assertSame($default, json_decode(file_get_contents($process->log . '.out')));
         $warning = file_get_contents($process->log);
