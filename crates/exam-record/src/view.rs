@@ -10,7 +10,7 @@ use crate::fold::fields_digest;
 use crate::json::{members, string_bytes};
 use crate::key::{AttemptKey, Who, unescape};
 use crate::order::{Order, read_hex};
-use crate::record::{Parsed, Record, parse};
+use crate::record::{MAX_SLOT, Parsed, Record, parse};
 use crate::registers::Registers;
 
 /// Members of an `answer` that the view shows elsewhere or that say nothing about the answer.
@@ -142,7 +142,7 @@ impl AttemptView {
                             ts: seconds(number),
                         });
                     }
-                    "z" => greatest_slot = number as u32,
+                    "z" => greatest_slot = number.min(MAX_SLOT.into()) as u32,
                     "seen" => view.last_seen = Some(seconds(number)),
                     "i" => view.add_ids(value),
                     "w" => {
