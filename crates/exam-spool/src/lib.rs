@@ -1,5 +1,6 @@
 //! The durable spool between PHP's put and the sender.
 
+mod cell;
 mod election;
 mod error;
 mod frame;

@@ -1,8 +1,7 @@
 //! The directory: who may use it, what lies in it, how much of its limit is taken.
 
 use crate::error::{OpenError, SegmentError, WriteError};
-use crate::frame::Position;
-use crate::header::{self, Cursor, SegmentId};
+use crate::header::{self, Cursor, Notes, SegmentId};
 use crate::quota::{self, Quota};
 use crate::segment::Segment;
 use crate::totals::{self, Totals};
@@ -265,7 +264,6 @@ impl Spool {
         &self,
         stream: &str,
         suffix: &str,
-        cursors: [Position; 2],
     ) -> io::Result<(SegmentName, OwnedFd)> {
         let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
         for _ in 0..8 {
@@ -275,7 +273,7 @@ impl Spool {
             };
             let unfinished = format!("{}{UNFINISHED}", name.id);
             let file = self.create(&unfinished)?;
-            let made = self.finish_segment(&name, suffix, &unfinished, &file, cursors);
+            let made = self.finish_segment(&name, suffix, &unfinished, &file);
             match made {
                 Ok(()) => return Ok((name, file)),
                 // A sweep took it for left behind, in the moment before the lock.
@@ -302,32 +300,21 @@ impl Spool {
         suffix: &str,
         unfinished: &str,
         file: &OwnedFd,
-        cursors: [Position; 2],
     ) -> io::Result<()> {
         fs::flock(file, FlockOperation::NonBlockingLockExclusive)?;
-        sys::pwrite_all(file, &header::encode(name.id, &name.stream, cursors), 0)?;
+        sys::pwrite_all(file, &header::encode(name.id, &name.stream, [header::START; 2], Notes::default()), 0)?;
         sys::rename(self.dir(), unfinished, &name.file(suffix))
     }
 
     /// A sealed segment, whole and synced before it has its name. It takes its
     /// part of the limit unasked: what it holds was accepted long ago.
-    pub(crate) fn write_whole_segment(
-        &self,
-        id: SegmentId,
-        stream: &str,
-        cursors: [Position; 2],
-        frames: &[u8],
-    ) -> io::Result<()> {
-        let name = SegmentName {
-            id,
-            stream: stream.into(),
-        };
+    pub(crate) fn write_whole_segment(&self, id: SegmentId, stream: &str, bytes: &[u8]) -> io::Result<()> {
+        let name = SegmentName { id, stream: stream.into() };
         let unfinished = format!("{id}{UNFINISHED}");
         let file = self.create(&unfinished)?;
         let write = || {
             fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-            sys::pwrite_all(&file, &header::encode(id, stream, cursors), 0)?;
-            sys::pwrite_all(&file, frames, header::LEN)?;
+            sys::pwrite_all(&file, bytes, 0)?;
             sys::sync_data(&file)?;
             sys::rename(self.dir(), &unfinished, &name.file(SEGMENT))?;
             sys::sync_dir(self.dir())
@@ -337,9 +324,8 @@ impl Spool {
             let _ = sys::unlink(self.dir(), &unfinished);
             return written;
         }
-        let share = quota::share(header::LEN + frames.len() as u64, true, 0, self.0.unit);
-        self.update_quota(quota::PATIENCE, |quota| quota.used += share)
-            .map(drop)
+        let share = quota::share(bytes.len() as u64, true, 0, self.0.unit);
+        self.update_quota(quota::PATIENCE, |quota| quota.used += share).map(drop)
     }
 
     pub(crate) fn names(&self, suffix: &str) -> io::Result<Vec<SegmentName>> {

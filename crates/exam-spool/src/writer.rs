@@ -241,19 +241,15 @@ impl Writer {
     }
 
     fn open_segment(&self) -> io::Result<Open> {
-        let start = Position {
-            offset: header::LEN,
-            count: 0,
-        };
         let (name, file) = self
             .spool
-            .create_segment(&self.stream, self.suffix, [start; 2])?;
+            .create_segment(&self.stream, self.suffix)?;
         let limit = self.segment_limit();
         Ok(Open {
             salt: name.id.salt(),
             name,
             file,
-            end: start,
+            end: header::START,
             limit,
         })
     }

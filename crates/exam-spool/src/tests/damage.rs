@@ -41,10 +41,10 @@ fn a_reader_at_every_byte_of_an_append_waits_while_the_writer_lives_and_finds_it
             let complete = ends.iter().filter(|e| **e <= cut).count();
             let mut states = Vec::new();
             // The size grows with the bytes; or the size is there first, the bytes come later.
-            for zeros in [false, true] {
+            for size_first in [false, true] {
                 raw.set_len(cut).expect("cuts");
-                if zeros {
-                    raw.set_len(len).expect("grows");
+                if size_first {
+                    raw.write_all_at(&vec![0xaa; (len - cut) as usize], cut).expect("grows");
                 }
                 let fresh = spool.segments().expect("listing").remove(0);
                 let (records, outcome) = rest(&fresh, start());
