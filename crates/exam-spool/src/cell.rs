@@ -14,11 +14,19 @@ const BLANK: [u8; 2 * SLOT] = [0; 2 * SLOT];
 pub(crate) fn load<const N: usize>(file: &OwnedFd) -> io::Result<(u64, [u8; N])> {
     let mut bytes = Vec::with_capacity(2 * SLOT);
     sys::pread_to(file, &mut bytes, 2 * SLOT, 0)?;
-    let slots = [0, SLOT].into_iter().filter_map(|at| decode(bytes.get(at..at + SLOT)?));
-    Ok(slots.max_by_key(|(generation, _)| *generation).unwrap_or((0, [0; N])))
+    let slots = [0, SLOT]
+        .into_iter()
+        .filter_map(|at| decode(bytes.get(at..at + SLOT)?));
+    Ok(slots
+        .max_by_key(|(generation, _)| *generation)
+        .unwrap_or((0, [0; N])))
 }
 
-pub(crate) fn store<const N: usize>(file: &OwnedFd, generation: u64, payload: &[u8; N]) -> io::Result<()> {
+pub(crate) fn store<const N: usize>(
+    file: &OwnedFd,
+    generation: u64,
+    payload: &[u8; N],
+) -> io::Result<()> {
     if generation == 1 {
         sys::pwrite_all(file, &BLANK, 0)?;
     }

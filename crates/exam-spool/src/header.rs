@@ -6,7 +6,10 @@ use std::str::FromStr;
 
 pub(crate) const LEN: u64 = 512;
 /// Where a cursor stands that has passed nothing.
-pub(crate) const START: Position = Position { offset: LEN, count: 0 };
+pub(crate) const START: Position = Position {
+    offset: LEN,
+    count: 0,
+};
 pub(crate) const VERSION: u8 = 1;
 const MAGIC: &[u8; 7] = b"ExamSpl";
 const FIXED: usize = 108;

@@ -70,7 +70,10 @@ impl Quota {
 
     fn decode(bytes: [u8; 16]) -> Self {
         let both = u128::from_le_bytes(bytes);
-        Self { used: both as u64, refused: (both >> 64) as u64 }
+        Self {
+            used: both as u64,
+            refused: (both >> 64) as u64,
+        }
     }
 }
 

@@ -507,10 +507,19 @@ impl Segment {
             let outcome = self.read(at, &mut buf, READ)?;
             for record in &outcome.records {
                 count += 1;
-                frame::encode(&mut frames, id.salt(), count, record.time, &buf[record.payload.clone()]);
+                frame::encode(
+                    &mut frames,
+                    id.salt(),
+                    count,
+                    record.time,
+                    &buf[record.payload.clone()],
+                );
                 for (new, old) in cursors.iter_mut().zip(old) {
                     if record.after <= old {
-                        *new = Position { offset: header::LEN + frames.len() as u64, count };
+                        *new = Position {
+                            offset: header::LEN + frames.len() as u64,
+                            count,
+                        };
                     }
                 }
             }
@@ -522,14 +531,22 @@ impl Segment {
         let skipped = notes.skipped.min(cursors[Cursor::State as usize].count);
         if count > 0 {
             frame::encode(&mut frames, id.salt(), count, sys::now_micros(), &[]);
-            let notes = Notes { skipped, ..Notes::default() };
+            let notes = Notes {
+                skipped,
+                ..Notes::default()
+            };
             let head = header::encode(id, &self.name.stream, cursors, notes);
-            self.spool.write_whole_segment(id, &self.name.stream, &[head, frames].concat())?;
+            self.spool
+                .write_whole_segment(id, &self.name.stream, &[head, frames].concat())?;
         }
         let mut state = self.state();
         let moved = notes.moved + (at.count - start.count);
         let skipped = notes.skipped - skipped;
-        let notes = Notes { moved, skipped, ..state.header.notes };
+        let notes = Notes {
+            moved,
+            skipped,
+            ..state.header.notes
+        };
         self.write_notes(&mut state, notes)?;
         self.advance_locked(&mut state, Cursor::Delivery, at)?;
         self.advance_locked(&mut state, Cursor::State, at)?;

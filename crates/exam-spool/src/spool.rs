@@ -302,14 +302,26 @@ impl Spool {
         file: &OwnedFd,
     ) -> io::Result<()> {
         fs::flock(file, FlockOperation::NonBlockingLockExclusive)?;
-        sys::pwrite_all(file, &header::encode(name.id, &name.stream, [header::START; 2], Notes::default()), 0)?;
+        sys::pwrite_all(
+            file,
+            &header::encode(name.id, &name.stream, [header::START; 2], Notes::default()),
+            0,
+        )?;
         sys::rename(self.dir(), unfinished, &name.file(suffix))
     }
 
     /// A sealed segment, whole and synced before it has its name. It takes its
     /// part of the limit unasked: what it holds was accepted long ago.
-    pub(crate) fn write_whole_segment(&self, id: SegmentId, stream: &str, bytes: &[u8]) -> io::Result<()> {
-        let name = SegmentName { id, stream: stream.into() };
+    pub(crate) fn write_whole_segment(
+        &self,
+        id: SegmentId,
+        stream: &str,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let name = SegmentName {
+            id,
+            stream: stream.into(),
+        };
         let unfinished = format!("{id}{UNFINISHED}");
         let file = self.create(&unfinished)?;
         let write = || {
@@ -325,7 +337,8 @@ impl Spool {
             return written;
         }
         let share = quota::share(bytes.len() as u64, true, 0, self.0.unit);
-        self.update_quota(quota::PATIENCE, |quota| quota.used += share).map(drop)
+        self.update_quota(quota::PATIENCE, |quota| quota.used += share)
+            .map(drop)
     }
 
     pub(crate) fn names(&self, suffix: &str) -> io::Result<Vec<SegmentName>> {

@@ -72,7 +72,10 @@ struct Stored {
 
 pub(crate) fn read(spool: &Spool) -> io::Result<Totals> {
     let file = locked(spool, FlockOperation::NonBlockingLockShared)?;
-    let Stored { mut totals, removing } = Stored::decode(&cell::load(&file)?.1);
+    let Stored {
+        mut totals,
+        removing,
+    } = Stored::decode(&cell::load(&file)?.1);
     for segment in spool.segments()? {
         if removing.is_none_or(|(id, _)| id != segment.id()) {
             totals.add(&segment.contribution()?);
@@ -131,7 +134,9 @@ fn change(spool: &Spool, change: impl FnOnce(&mut Stored)) -> io::Result<()> {
 }
 
 fn load(spool: &Spool) -> io::Result<Stored> {
-    Ok(Stored::decode(&cell::load(&sys::open(spool.dir(), NAME)?)?.1))
+    Ok(Stored::decode(
+        &cell::load(&sys::open(spool.dir(), NAME)?)?.1,
+    ))
 }
 
 /// Locked, so that readers do not meet a segment both here and in the
@@ -161,7 +166,8 @@ impl Stored {
         for (value, bytes) in totals.stored().into_iter().zip(bytes.chunks_exact(8)) {
             *value = bytes.try_into().map_or(0, u64::from_le_bytes);
         }
-        let removing = (bytes[80] > 0).then(|| (SegmentId::from_bytes(&bytes[64..80]), bytes[80] == 2));
+        let removing =
+            (bytes[80] > 0).then(|| (SegmentId::from_bytes(&bytes[64..80]), bytes[80] == 2));
         Self { totals, removing }
     }
 }

@@ -9,21 +9,44 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug)]
 enum Step {
     /// Writer `0..4` appends so many records of this length, with a fault at the n-th call.
-    Put { writer: usize, records: usize, len: usize, fault: Option<(usize, Fault)> },
+    Put {
+        writer: usize,
+        records: usize,
+        len: usize,
+        fault: Option<(usize, Fault)>,
+    },
     /// The writer's process is killed, or ends well.
-    End { writer: usize, killed: bool },
+    End {
+        writer: usize,
+        killed: bool,
+    },
     /// A cursor passes so many records of the n-th segment.
-    Pass { segment: usize, records: usize, cursor: Cursor },
-    Skip { segment: usize, records: usize },
-    Sync { segment: usize, fault: Option<(usize, Fault)> },
-    Remove { fault: Option<(usize, Fault)> },
+    Pass {
+        segment: usize,
+        records: usize,
+        cursor: Cursor,
+    },
+    Skip {
+        segment: usize,
+        records: usize,
+    },
+    Sync {
+        segment: usize,
+        fault: Option<(usize, Fault)>,
+    },
+    Remove {
+        fault: Option<(usize, Fault)>,
+    },
     /// Another process opens the spool and its sender is elected.
     Reopen,
 }
 
 fn faults() -> impl Strategy<Value = Option<(usize, Fault)>> {
     let errno = prop_oneof![Just(libc::ENOSPC), Just(libc::EIO), Just(libc::EDQUOT)];
-    let fault = prop_oneof![errno.prop_map(Fault::Errno), (0..1000usize).prop_map(Fault::Short)];
+    let fault = prop_oneof![
+        errno.prop_map(Fault::Errno),
+        (0..1000usize).prop_map(Fault::Short)
+    ];
     prop::option::weighted(0.3, (0..8usize, fault))
 }
 
@@ -63,7 +86,10 @@ fn record(number: u64, len: usize) -> Vec<u8> {
 }
 
 fn number(record: &[u8]) -> u64 {
-    std::str::from_utf8(&record[..20]).expect("digits").parse().expect("a number")
+    std::str::from_utf8(&record[..20])
+        .expect("digits")
+        .parse()
+        .expect("a number")
 }
 
 fn with_fault<R>(fault: Option<(usize, Fault)>, body: impl FnOnce() -> R) -> R {
@@ -88,11 +114,18 @@ fn run(steps: Vec<Step>) {
     let mut writers: BTreeMap<usize, (Spool, Writer)> = BTreeMap::new();
     for step in steps {
         match step {
-            Step::Put { writer: w, records, len, fault } => {
+            Step::Put {
+                writer: w,
+                records,
+                len,
+                fault,
+            } => {
                 let (its_spool, writer) = writers
                     .entry(w)
                     .or_insert_with(|| (spool.clone(), spool.writer(streams[w]).expect("valid")));
-                let made: Vec<Vec<u8>> = (0..records as u64).map(|i| record(model.next + i, len)).collect();
+                let made: Vec<Vec<u8>> = (0..records as u64)
+                    .map(|i| record(model.next + i, len))
+                    .collect();
                 let slices: Vec<&[u8]> = made.iter().map(Vec::as_slice).collect();
                 let accepted = match with_fault(fault, || writer.append(&slices)) {
                     Ok(Appended::All) => records,
@@ -115,12 +148,21 @@ fn run(steps: Vec<Step>) {
                 Some((_, writer)) if killed => writer.die(),
                 other => drop(other),
             },
-            Step::Pass { segment, records, cursor } => {
-                let Some(segment) = nth(&spool, segment) else { continue };
+            Step::Pass {
+                segment,
+                records,
+                cursor,
+            } => {
+                let Some(segment) = nth(&spool, segment) else {
+                    continue;
+                };
                 let mut buf = Vec::new();
-                let outcome = segment.read(segment.cursor(cursor), &mut buf, 8192).expect("reads");
+                let outcome = segment
+                    .read(segment.cursor(cursor), &mut buf, 8192)
+                    .expect("reads");
                 for record in outcome.records.iter().take(records) {
-                    let passed = model.waiting[cursor as usize].remove(&number(&buf[record.payload.clone()]));
+                    let passed = model.waiting[cursor as usize]
+                        .remove(&number(&buf[record.payload.clone()]));
                     assert!(passed, "read what was never accepted, or twice");
                     segment.advance(cursor, record.after).expect("advances");
                 }
@@ -129,10 +171,16 @@ fn run(steps: Vec<Step>) {
                 }
             }
             Step::Skip { segment, records } => {
-                let Some(segment) = nth(&spool, segment) else { continue };
+                let Some(segment) = nth(&spool, segment) else {
+                    continue;
+                };
                 let mut buf = Vec::new();
-                let outcome = segment.read(segment.cursor(Cursor::State), &mut buf, 8192).expect("reads");
-                let Some(last) = outcome.records.iter().take(records).next_back() else { continue };
+                let outcome = segment
+                    .read(segment.cursor(Cursor::State), &mut buf, 8192)
+                    .expect("reads");
+                let Some(last) = outcome.records.iter().take(records).next_back() else {
+                    continue;
+                };
                 for record in outcome.records.iter().take(records) {
                     model.waiting[1].remove(&number(&buf[record.payload.clone()]));
                     model.skipped += 1;
@@ -140,7 +188,9 @@ fn run(steps: Vec<Step>) {
                 segment.skip_state(last.after).expect("skips");
             }
             Step::Sync { segment, fault } => {
-                let Some(segment) = nth(&spool, segment) else { continue };
+                let Some(segment) = nth(&spool, segment) else {
+                    continue;
+                };
                 // The one call that is not exact under a fault between two files is
                 // moving out: at least once. Faults strike only the sync itself.
                 let fault = fault.filter(|(n, f)| *n == 0 && matches!(f, Fault::Errno(_)));
@@ -163,15 +213,25 @@ fn run(steps: Vec<Step>) {
         check(&spool, &model);
     }
     for (i, (_, writer)) in writers.into_values().enumerate() {
-        if i % 2 == 0 { writer.die() } else { writer.seal() }
+        if i % 2 == 0 {
+            writer.die()
+        } else {
+            writer.seal()
+        }
     }
     check(&spool, &model);
     drain(&spool);
     let totals = spool.totals().expect("totals");
     assert_eq!(files(&spool, ".seg"), Vec::<String>::new());
     assert_eq!(files(&spool, ".damaged"), Vec::<String>::new());
-    assert_eq!((totals.accepted, totals.delivered), (model.accepted, model.accepted));
-    assert_eq!((totals.folded, totals.skipped), (model.accepted - model.skipped, model.skipped));
+    assert_eq!(
+        (totals.accepted, totals.delivered),
+        (model.accepted, model.accepted)
+    );
+    assert_eq!(
+        (totals.folded, totals.skipped),
+        (model.accepted - model.skipped, model.skipped)
+    );
     assert_eq!(totals.refused, model.refused);
     assert_eq!(spool.recount().expect("counts").bytes, 0);
     drop(spool.try_elect().expect("elects"));
@@ -179,18 +239,42 @@ fn run(steps: Vec<Step>) {
 }
 
 fn check(spool: &Spool, model: &Model) {
-    for (cursor, waiting) in [Cursor::Delivery, Cursor::State].into_iter().zip(&model.waiting) {
-        let found: Vec<u64> = readable(spool, cursor).into_values().flatten().map(|r| number(&r)).collect();
+    for (cursor, waiting) in [Cursor::Delivery, Cursor::State]
+        .into_iter()
+        .zip(&model.waiting)
+    {
+        let found: Vec<u64> = readable(spool, cursor)
+            .into_values()
+            .flatten()
+            .map(|r| number(&r))
+            .collect();
         let set: BTreeSet<u64> = found.iter().copied().collect();
         assert_eq!(found.len(), set.len(), "a record is there twice");
         assert_eq!(&set, waiting, "{cursor:?}");
     }
     let totals = spool.totals().expect("totals");
-    assert_eq!((totals.accepted, totals.refused), (model.accepted, model.refused));
-    assert_eq!(totals.delivered, model.accepted - model.waiting[0].len() as u64);
-    assert_eq!(totals.folded, model.accepted - model.waiting[1].len() as u64 - model.skipped);
-    let bytes: u64 = spool.segments().expect("listing").iter().map(|s| s.share().expect("share")).sum();
-    assert!(bytes <= 128 * 1024 + 64 * 1024, "moved records may go over the limit, no more than them: {bytes}");
+    assert_eq!(
+        (totals.accepted, totals.refused),
+        (model.accepted, model.refused)
+    );
+    assert_eq!(
+        totals.delivered,
+        model.accepted - model.waiting[0].len() as u64
+    );
+    assert_eq!(
+        totals.folded,
+        model.accepted - model.waiting[1].len() as u64 - model.skipped
+    );
+    let bytes: u64 = spool
+        .segments()
+        .expect("listing")
+        .iter()
+        .map(|s| s.share().expect("share"))
+        .sum();
+    assert!(
+        bytes <= 128 * 1024 + 64 * 1024,
+        "moved records may go over the limit, no more than them: {bytes}"
+    );
 }
 
 proptest! {
