@@ -1,8 +1,7 @@
 //! The directory: who may use it, what lies in it, how much of its limit is taken.
 
 use crate::error::{OpenError, SegmentError, WriteError};
-use crate::frame::Position;
-use crate::header::{self, Cursor, SegmentId};
+use crate::header::{self, Cursor, Notes, SegmentId};
 use crate::quota::{self, Quota};
 use crate::segment::Segment;
 use crate::totals::{self, Totals};
@@ -265,7 +264,6 @@ impl Spool {
         &self,
         stream: &str,
         suffix: &str,
-        cursors: [Position; 2],
     ) -> io::Result<(SegmentName, OwnedFd)> {
         let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
         for _ in 0..8 {
@@ -275,7 +273,7 @@ impl Spool {
             };
             let unfinished = format!("{}{UNFINISHED}", name.id);
             let file = self.create(&unfinished)?;
-            let made = self.finish_segment(&name, suffix, &unfinished, &file, cursors);
+            let made = self.finish_segment(&name, suffix, &unfinished, &file);
             match made {
                 Ok(()) => return Ok((name, file)),
                 // A sweep took it for left behind, in the moment before the lock.
@@ -302,10 +300,13 @@ impl Spool {
         suffix: &str,
         unfinished: &str,
         file: &OwnedFd,
-        cursors: [Position; 2],
     ) -> io::Result<()> {
         fs::flock(file, FlockOperation::NonBlockingLockExclusive)?;
-        sys::pwrite_all(file, &header::encode(name.id, &name.stream, cursors), 0)?;
+        sys::pwrite_all(
+            file,
+            &header::encode(name.id, &name.stream, [header::START; 2], Notes::default()),
+            0,
+        )?;
         sys::rename(self.dir(), unfinished, &name.file(suffix))
     }
 
@@ -315,8 +316,7 @@ impl Spool {
         &self,
         id: SegmentId,
         stream: &str,
-        cursors: [Position; 2],
-        frames: &[u8],
+        bytes: &[u8],
     ) -> io::Result<()> {
         let name = SegmentName {
             id,
@@ -326,8 +326,7 @@ impl Spool {
         let file = self.create(&unfinished)?;
         let write = || {
             fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-            sys::pwrite_all(&file, &header::encode(id, stream, cursors), 0)?;
-            sys::pwrite_all(&file, frames, header::LEN)?;
+            sys::pwrite_all(&file, bytes, 0)?;
             sys::sync_data(&file)?;
             sys::rename(self.dir(), &unfinished, &name.file(SEGMENT))?;
             sys::sync_dir(self.dir())
@@ -337,7 +336,7 @@ impl Spool {
             let _ = sys::unlink(self.dir(), &unfinished);
             return written;
         }
-        let share = quota::share(header::LEN + frames.len() as u64, true, 0, self.0.unit);
+        let share = quota::share(bytes.len() as u64, true, 0, self.0.unit);
         self.update_quota(quota::PATIENCE, |quota| quota.used += share)
             .map(drop)
     }

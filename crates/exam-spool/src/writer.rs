@@ -119,8 +119,8 @@ impl Writer {
     }
 
     /// Ends the segment, so that it can be deleted as soon as it is consumed.
-    pub fn seal(mut self) {
-        self.end_segment();
+    pub fn seal(self) {
+        drop(self);
     }
 
     /// As many of `records` as go into one segment with one write; 0 if full.
@@ -241,19 +241,13 @@ impl Writer {
     }
 
     fn open_segment(&self) -> io::Result<Open> {
-        let start = Position {
-            offset: header::LEN,
-            count: 0,
-        };
-        let (name, file) = self
-            .spool
-            .create_segment(&self.stream, self.suffix, [start; 2])?;
+        let (name, file) = self.spool.create_segment(&self.stream, self.suffix)?;
         let limit = self.segment_limit();
         Ok(Open {
             salt: name.id.salt(),
             name,
             file,
-            end: start,
+            end: header::START,
             limit,
         })
     }
