@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::fold::fields_digest;
 use crate::key::{AttemptKey, Who, unescape};
 use crate::order::{Order, read_hex};
-use crate::record::{Parsed, Record, parse};
+use crate::record::{MAX_SLOT, Parsed, Record, parse};
 use crate::registers::Registers;
 
 /// An attempt as `exam_stream_state()` gives it. Times are seconds since 1970, UTC.
@@ -116,7 +116,7 @@ impl AttemptView {
                             ts: seconds(number),
                         });
                     }
-                    "z" => greatest_slot = number as u32,
+                    "z" => greatest_slot = number.min(MAX_SLOT.into()) as u32,
                     "seen" => view.last_seen = Some(seconds(number)),
                     "i" => view.add_ids(value),
                     "w" => {
