@@ -84,7 +84,7 @@ final class capture {
             'minted' => page::minted($grant->page),
             'slots' => (object) $questions,
             'aliveseconds' => (int) site::setting('aliveseconds'),
-            'maxrecord' => (int) site::setting('maxrecord'),
+            'maxrecord' => site::limits()['maxrecord'],
             'restored' => self::$restored,
             'preview' => $grant->preview,
         ];

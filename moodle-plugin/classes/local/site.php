@@ -62,14 +62,14 @@ final class site {
     }
 
     /**
-     * The limits of the validator.
+     * The limits of the validator. A site may lower them; the stream itself takes no more.
      *
      * @return int[]
      */
     public static function limits(): array {
         $limits = [];
-        foreach (array_keys(validator::LIMITS) as $name) {
-            $limits[$name] = (int) self::setting($name);
+        foreach (validator::LIMITS as $name => $most) {
+            $limits[$name] = min($most, max(1, (int) self::setting($name)));
         }
         return $limits;
     }
