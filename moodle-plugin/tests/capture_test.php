@@ -85,6 +85,10 @@ final class capture_test extends stream_testcase {
         $this->assertSame([2], $config['restored']);
         $this->assertSame('door', $config['mode']);
         $this->assertFalse($config['preview']);
+
+        // The web service knows who asks.
+        set_config('mode', 'ws', 'local_examstream');
+        $this->assertSame('', $this->config($this->footer())['token']);
     }
 
     /**

@@ -100,12 +100,15 @@ final class site {
 
     /**
      * Notes an error of ours and lets the page go on; never the message of a foreign error, it might quote an answer.
+     * The state store's is the extension's own.
      *
      * @param string $doing what failed, in English.
      * @param \Throwable $e
      */
     public static function note(string $doing, \Throwable $e): void {
-        $where = get_class($e) . ' at ' . basename($e->getFile()) . ':' . $e->getLine();
+        $where = $e instanceof \ExamStream\StateException
+            ? $e->getMessage()
+            : get_class($e) . ' at ' . basename($e->getFile()) . ':' . $e->getLine();
         // phpcs:ignore moodle.PHP.ForbiddenFunctions.FoundWithAlternative -- an exam's operator looks there, debugging or not.
         error_log("local_examstream: $doing failed ($where); the page goes on without it");
     }
