@@ -252,7 +252,8 @@ final class settings_test extends stream_testcase {
     private function healthy(): array {
         return [
             'accepted' => 10, 'delivered' => 10, 'folded' => 10, 'retried' => 0, 'refused' => 0, 'quarantined' => 0,
-            'bytes' => 1000, 'limit' => 1000000, 'oldest_undelivered' => null, 'sender_pid' => 7, 'last_error' => null,
+            'bytes' => 1000, 'limit' => 1000000, 'oldest_undelivered' => null, 'oldest_unfolded' => null,
+            'sender_pid' => 7, 'last_error' => null, 'fold_hold' => null,
         ];
     }
 
@@ -270,7 +271,8 @@ final class settings_test extends stream_testcase {
             'quarantined' => ['sender', result::WARNING, ['accepted' => 11, 'quarantined' => 1]],
             'half full' => ['spool', result::WARNING, ['bytes' => 500000]],
             'full' => ['spool', result::ERROR, ['bytes' => 950000]],
-            'was full' => ['spool', result::WARNING, ['refused' => 3]],
+            'was full' => ['spool', result::INFO, ['refused' => 3]],
+            'not folded' => ['state_store', result::ERROR, ['oldest_unfolded' => 100.0, 'fold_hold' => 'Connection refused']],
         ];
     }
 

@@ -42,7 +42,7 @@ class spool extends base {
             return $this->result(result::WARNING, 'fill', $percent);
         }
         if ($figures->refused()) {
-            return $this->result(result::WARNING, 'refused', $figures->refused());
+            return $this->result(result::INFO, 'refused', $figures->refused());
         }
         return $this->result(result::OK, 'fill', $percent);
     }

@@ -18,6 +18,7 @@ namespace local_examstream\check;
 
 use core\check\result;
 use local_examstream\local\backend;
+use local_examstream\local\figures;
 use local_examstream\local\site;
 
 /**
@@ -28,6 +29,9 @@ use local_examstream\local\site;
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 class state_store extends base {
+    /** An age of the oldest record that is not in the store, in seconds, at which students meet old answers. */
+    private const OLD = 30;
+
     #[\Override]
     protected function look(backend $backend): result {
         $start = microtime(true);
@@ -36,6 +40,10 @@ class state_store extends base {
             $backend->state(site::id(), 0);
         } catch (\Throwable $e) {
             return $this->result(result::ERROR, 'down', null, $e->getMessage());
+        }
+        $figures = new figures($backend->stats());
+        if ($figures->oldest_unfolded() >= self::OLD) {
+            return $this->result(result::ERROR, 'old', format_time((int) $figures->oldest_unfolded()), (string) $figures->fold_hold());
         }
         return $this->result(result::OK, 'ok', round((microtime(true) - $start) * 1000, 1));
     }

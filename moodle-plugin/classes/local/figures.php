@@ -45,6 +45,24 @@ final class figures {
     }
 
     /**
+     * Age of the oldest record that is not in the state store.
+     *
+     * @return float seconds; 0 if everything is.
+     */
+    public function oldest_unfolded(): float {
+        return (float) ($this->stats['oldest_unfolded'] ?? 0);
+    }
+
+    /**
+     * Why nothing goes into the state store.
+     *
+     * @return string|null
+     */
+    public function fold_hold(): ?string {
+        return $this->stats['fold_hold'] ?? null;
+    }
+
+    /**
      * Records that are accepted and not delivered.
      *
      * @return int
@@ -105,7 +123,6 @@ final class figures {
      * @return string|null
      */
     public function last_error(): ?string {
-        $error = $this->stats['last_error'] ?? null;
-        return is_array($error) ? ($error['message'] ?? null) : $error;
+        return $this->stats['last_error'] ?? null;
     }
 }

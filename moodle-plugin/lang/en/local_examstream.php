@@ -55,6 +55,7 @@ $string['check_spool_refused'] = '{$a} records were not accepted since the spool
 $string['check_state_store'] = 'State store';
 $string['check_state_store_down'] = 'The state store cannot be asked in time. Answers are streamed, but not brought back.';
 $string['check_state_store_ok'] = 'The state store replied within {$a} ms.';
+$string['check_state_store_old'] = 'Answers have not reached the state store for {$a}. What is brought back may be old.';
 $string['error_directory'] = 'Cannot write to {$a}. Give it to the web server\'s user.';
 $string['error_lateanswer'] = 'An answer that came before attempt {$a} was closed cannot be brought in. The attempt was left as it is.';
 $string['examstream:configurequiz'] = 'Set whether a quiz streams its answers';
