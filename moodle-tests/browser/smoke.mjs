@@ -1,0 +1,22 @@
+import {Browser, makeQuiz, SEVEN, sleep} from './harness.mjs';
+const quiz = makeQuiz({name: 'Smoke ' + Date.now(), questions: SEVEN});
+console.log(quiz);
+const b = await Browser.start();
+b.page.on('console', m => console.log('console', m.type(), m.text()));
+b.page.on('request', r => r.url().includes('put.php') && console.log('>>', r.postData()?.slice(200, 900)));
+b.page.on('response', async r => r.url().includes('put.php') && console.log('<<', r.status(), await r.text().catch(e => e.message)));
+await b.login('student01');
+await b.attempt(quiz);
+for (const slot of [1, 2, 3, 4, 5, 6, 7]) { await b.answer(quiz, slot, 1); await sleep(200); }
+await sleep(1500);
+for (const slot of [1, 2, 3, 4, 5, 6, 7]) console.log(slot, await b.mark(slot), await b.read(slot));
+await b.page.screenshot({path: '/dev/shm/h/smoke.png'});
+b.kill();
+const c = await Browser.start();
+await c.login('student01');
+await c.attempt(quiz);
+for (const slot of [1, 2, 3, 4, 5, 6, 7]) console.log(slot, await c.mark(slot), await c.read(slot));
+await c.page.screenshot({path: '/dev/shm/h/smoke2.png', fullPage: true});
+console.log(b.errors, c.errors);
+c.kill();
+process.exit(0);
