@@ -110,6 +110,7 @@ final class observer {
             }
             $reporter->lifecycle('finished');
         });
+        self::bring_in_late_answers($event);
     }
 
     /**
@@ -130,6 +131,7 @@ final class observer {
     public static function attempt_abandoned(base $event): void {
         self::close($event->objectid);
         self::report($event, fn(reporter $reporter) => $reporter->lifecycle('abandoned'));
+        self::bring_in_late_answers($event);
     }
 
     /**
@@ -210,6 +212,23 @@ final class observer {
             closed::mark($attemptid);
         } catch (\Throwable $e) {
             site::note('closing the door', $e);
+        }
+    }
+
+    /**
+     * Cron may have closed an attempt before the answers of its silent student were brought back.
+     *
+     * Not here: another user is at work, and the stream may still be on its way into the state store.
+     *
+     * @param base $event
+     */
+    private static function bring_in_late_answers(base $event): void {
+        try {
+            if (empty($event->other['studentisonline']) && \core\di::get(backend::class)->is_available()) {
+                task\bring_in_late_answers::queue(self::attempt($event));
+            }
+        } catch (\Throwable $e) {
+            site::note('queueing late answers', $e);
         }
     }
 

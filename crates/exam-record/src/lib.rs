@@ -1,1 +1,45 @@
+//! The record, the fold and the status word of Exam Stream. Pure: no I/O, no clock.
+//!
+//! A *record* is one line of JSON: the envelope v1 of `docs/schema.md`, or one of the paper's
+//! bare records. The *fold* turns a record into writes to *registers*, and a register is a join
+//! semilattice: of two writes to it, one wins, whichever comes first. So the fold is idempotent
+//! and commutative by construction, and nothing here has to be careful about it: any multiset of
+//! the same records, in any order, in any batches, gives the same [`Registers`]. What they mean
+//! (answers to restore, status word, counters, lifecycle) is computed when they are read, by
+//! [`AttemptView`].
+//!
+//! | register | join | order | value |
+//! |---|---|---|---|
+//! | `a/<slot>/<qa>` | max | `at`, `page`, `seq`, `id` | the `answer` record, byte for byte |
+//! | `f/<slot>/<qa>` | min | the same, of answers with `status` 1 | digest of the fields |
+//! | `s/<slot>/<qa>` | max | the same, of `saved` records | |
+//! | `l` | max | `ts`, rank of the type, `id` | the type |
+//! | `z` | max | the greatest slot seen | |
+//! | `c/<page>/<counter>` | max | the count | |
+//! | `h/<id>` | max | `at`, `page`, `seq`, `id` | the `help` record |
+//! | `i` | max | how many ids, `ts`, `id` | the ids: quiz, usage, student, preview |
+//! | `seen` | max | `ts` | |
+//! | `w` | max | time, hash | a bare record |
+//!
+//! What it promises: answers come back byte for byte; no input makes it panic; a field of ours of
+//! the wrong type is an error that names the field. What it refuses: to filter. A late answer is
+//! folded like any other; who may answer is decided at the door.
 
+mod date;
+mod fold;
+mod json;
+mod key;
+pub mod make;
+mod order;
+mod record;
+mod registers;
+mod view;
+
+pub use date::{event_date, event_time};
+pub use fold::{Folded, Op, fold};
+pub use json::{MAX_DEPTH, MAX_RECORD, NotJson, members, string_bytes, validate_json_line};
+pub use key::{AttemptKey, Who};
+pub use order::Order;
+pub use record::{Bare, Ids, MAX_SLOT, Malformed, Parsed, Record, parse};
+pub use registers::{Join, Registers};
+pub use view::{AttemptView, Help, Lifecycle, SlotView};

@@ -1,1 +1,98 @@
+//! The live state of all attempts, outside of this process: what `exam_stream_state()` reads.
+//!
+//! A store keeps the registers of `exam-record` and joins what it is given with what it has, on
+//! its own side and atomically per attempt. Any number of writers may therefore fold the same
+//! records, twice and out of order: sender, local server and Lambda do. What it promises: one
+//! round trip to read an attempt; a call is bounded in time, and its error says what to do;
+//! [`Position`] is never ahead of the folds it stands for. What it refuses: to wait and retry;
+//! its callers own back-off and know what is urgent.
 
+mod batch;
+pub mod dns;
+mod reader;
+mod redis_store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use exam_record::{AttemptKey, Registers};
+
+pub use batch::{Attempt, FoldBatch, Position};
+pub use reader::BlockingReader;
+
+/// A place that keeps the folded state.
+#[async_trait]
+pub trait StateStore: Send + Sync {
+    /// Joins a batch with what is stored. Idempotent: after an error, call it again.
+    async fn fold(&self, batch: &FoldBatch) -> Result<(), StateError>;
+
+    /// The registers of an attempt, in one round trip; `None` if there are none.
+    async fn read(&self, key: &AttemptKey) -> Result<Option<Registers>, StateError>;
+
+    /// Calls `each` with every attempt stored, at least once. What is folded meanwhile may or may
+    /// not be seen.
+    async fn scan(
+        &self,
+        each: &mut (dyn FnMut(AttemptKey, Registers) + Send),
+    ) -> Result<(), StateError>;
+
+    /// The position last stored under `name`, see [`Position`].
+    async fn position(&self, name: &str) -> Result<Option<Vec<u8>>, StateError>;
+}
+
+/// How a store is used.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// An attempt is forgotten this long after its last fold; `None`: never.
+    pub ttl: Option<Duration>,
+    pub connect_timeout: Duration,
+    /// For one answer, a pipeline of folds included.
+    pub response_timeout: Duration,
+    /// PEM of the certificate authorities to trust instead of Mozilla's, for `rediss://`.
+    pub ca_pem: Option<Vec<u8>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            ttl: None,
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(5),
+            ca_pem: None,
+        }
+    }
+}
+
+/// Opens the store a URL names: `redis://[user:password@]host[:port][/db]`, `rediss://…` with TLS.
+/// Connects when it is first used, so this succeeds while the store is down.
+pub fn open(url: &str, options: Options) -> Result<Arc<dyn StateStore>, StateError> {
+    Ok(Arc::new(redis_store::RedisStore::open(url, &options)?))
+}
+
+/// Why the store could not do it. The state is as before, or the batch is folded in part; calling
+/// again is always right once the reason is gone.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("the state URL is not usable: {0}")]
+    Url(String),
+    #[error("the state store cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("the state store did not answer within {0:?}")]
+    Timeout(Duration),
+    #[error("the state store refuses the credentials ({0}): check user and password in the URL")]
+    Auth(String),
+    #[error("the state store is full ({0}): raise maxmemory, and keep maxmemory-policy noeviction")]
+    Full(String),
+    #[error("the state store is a read-only replica ({0}): give the primary's address")]
+    ReadOnly(String),
+    #[error("the state store is loading its data ({0}): it will answer when it is done")]
+    Loading(String),
+    #[error(
+        "the position `{name}` is not what this writer left: the store lost its memory, or a \
+         second writer folds under that name; read the position and go on from there"
+    )]
+    PositionMoved { name: String },
+    #[error("the state store refused: {0}")]
+    Refused(String),
+}

@@ -49,10 +49,19 @@ final class resume {
             return [];
         }
         $attempt = $DB->get_record('quiz_attempts', ['id' => $attemptid, 'userid' => $USER->id]);
-        if (!$attempt || !self::belongs($state, $attempt) || !site::is_quiz_enabled((int) $attempt->quiz)) {
+        if (
+            !$attempt || !in_array($attempt->state, [quiz_attempt::IN_PROGRESS, quiz_attempt::OVERDUE], true)
+                || !self::belongs($state, $attempt) || !site::is_quiz_enabled((int) $attempt->quiz)
+        ) {
             return [];
         }
-        return self::apply($attempt, $answers);
+        try {
+            return self::apply($attempt, $answers);
+        } catch (\Throwable $e) {
+            // Duplicate keys are normal here: another request of the student saves the same slot.
+            site::note("restoring attempt $attemptid", $e);
+            return [];
+        }
     }
 
     /**
@@ -61,7 +70,7 @@ final class resume {
      * @param int $attemptid
      * @return array|null
      */
-    public static function state(int $attemptid): ?array {
+    private static function state(int $attemptid): ?array {
         $backend = \core\di::get(backend::class);
         if (!$backend->is_available()) {
             return null;
@@ -85,21 +94,22 @@ final class resume {
     }
 
     /**
-     * Whether a state is that of this attempt and it still takes answers.
+     * Whether a state is that of this attempt: after a database was restored, ids are given out again.
      *
      * @param array $state
      * @param \stdClass $attempt the row of quiz_attempts.
      * @return bool
      */
-    private static function belongs(array $state, \stdClass $attempt): bool {
-        return in_array($attempt->state, [quiz_attempt::IN_PROGRESS, quiz_attempt::OVERDUE], true)
-            && $state['usage'] === (int) $attempt->uniqueid
+    public static function belongs(array $state, \stdClass $attempt): bool {
+        return $state['usage'] === (int) $attempt->uniqueid
             && $state['student_id'] === (int) $attempt->userid
             && $state['quiz'] === (int) $attempt->quiz;
     }
 
     /**
-     * Saves answers in the attempt's question usage.
+     * Saves answers in the attempt's question usage: all of them, or none and throws.
+     *
+     * The current user must be the attempt's.
      *
      * @param \stdClass $attempt the row of quiz_attempts.
      * @param array[] $answers slot => answer
@@ -111,13 +121,9 @@ final class resume {
         $transaction = $DB->start_delegated_transaction();
         try {
             $usage = question_engine::load_questions_usage_by_activity($attempt->uniqueid);
-            $layout = array_map(intval(...), explode(',', $attempt->layout));
             $changed = [];
-            foreach ($answers as $slot => $answer) {
-                if (
-                    in_array($slot, $layout, true) && $answer['at'] >= $attempt->timestart
-                        && self::apply_to_slot($usage, $slot, $answer)
-                ) {
+            foreach (self::of_attempt($attempt, $answers) as $slot => $answer) {
+                if (self::apply_to_slot($usage, $slot, $answer)) {
                     $changed[] = $slot;
                 }
             }
@@ -127,14 +133,23 @@ final class resume {
             $transaction->allow_commit();
             return $changed;
         } catch (\Throwable $e) {
-            // Duplicate keys are normal here: another request of the student saves the same slot.
-            try {
-                $transaction->rollback($e);
-            } catch (\Throwable $e) {
-                site::note("restoring attempt {$attempt->id}", $e);
-            }
-            return [];
+            $transaction->rollback($e);
         }
+    }
+
+    /**
+     * Those answers that were given in this attempt, in slots that it has.
+     *
+     * @param \stdClass $attempt the row of quiz_attempts.
+     * @param array[] $answers slot => answer
+     * @return array[] slot => answer
+     */
+    public static function of_attempt(\stdClass $attempt, array $answers): array {
+        $layout = array_flip(array_filter(explode(',', $attempt->layout)));
+        return array_filter(
+            array_intersect_key($answers, $layout),
+            fn($answer) => $answer['at'] >= $attempt->timestart
+        );
     }
 
     /**

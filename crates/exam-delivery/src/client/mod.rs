@@ -1,0 +1,342 @@
+//! The Firehose client: the only code here that knows AWS.
+//!
+//! It promises to read no environment variable after [`AwsEnv::snapshot`]:
+//! region, endpoint, credentials, roots and resolver are explicit, and the
+//! user agent is put where the SDK would otherwise make one from the
+//! environment. It tries each call once; the SDK's own retry is off.
+
+mod credentials;
+mod env;
+mod http;
+
+use crate::put::{PutBatch, PutError, RecordError};
+use aws_credential_types::Credentials;
+use aws_runtime::user_agent::{ApiMetadata, AwsUserAgent};
+use aws_sdk_firehose::config::{
+    BehaviorVersion, ConfigBag, IdentityCache, Intercept, Region, RuntimeComponents,
+    SharedCredentialsProvider, StalledStreamProtectionConfig, interceptors, retry::RetryConfig,
+    timeout::TimeoutConfig,
+};
+use aws_sdk_firehose::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchError;
+use aws_sdk_firehose::primitives::Blob;
+use aws_sdk_firehose::types::Record;
+use aws_smithy_runtime_api::client::http::http_client_fn;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use bytes::Bytes;
+use credentials::{Chain, NoCredentials};
+pub use env::AwsEnv;
+use http::Http;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// From the first byte sent to the last received. The SDK has no limit of its own.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there can be no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error(
+        "endpoint {0} is not a URL like https://firehose.eu-west-1.amazonaws.com or http://127.0.0.1:4573"
+    )]
+    Endpoint(String),
+    #[error("no region: set exam_stream.region or AWS_REGION")]
+    NoRegion,
+    #[error("{0}")]
+    Tls(String),
+}
+
+/// Amazon Data Firehose, or a server that speaks its API.
+pub struct Firehose {
+    client: aws_sdk_firehose::Client,
+    chain: Arc<Chain>,
+}
+
+/// A client for `endpoint` (default: the region's own) in `region` (default:
+/// `AWS_REGION`, `AWS_DEFAULT_REGION`; a server of one's own needs none).
+/// Opens no connection; may be called on any thread.
+pub fn firehose(
+    endpoint: Option<&str>,
+    region: Option<&str>,
+    env: AwsEnv,
+) -> Result<Firehose, ClientError> {
+    let endpoint = endpoint
+        .filter(|e| !e.is_empty())
+        .or_else(|| env.get("AWS_ENDPOINT_URL_FIREHOSE"))
+        .or_else(|| env.get("AWS_ENDPOINT_URL"))
+        .map(str::to_owned);
+    if let Some(url) = &endpoint {
+        let rest = url.strip_prefix("http://").or(url.strip_prefix("https://"));
+        if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with(['/', ':'])) {
+            return Err(ClientError::Endpoint(url.clone()));
+        }
+    }
+    // Keys for AWS itself are never made up.
+    let own_server = endpoint.as_ref().is_some_and(|url| {
+        let host = url.split('/').nth(2).unwrap_or_default();
+        let host = host.split(':').next().unwrap_or_default();
+        !host.ends_with(".amazonaws.com") && !host.ends_with(".amazonaws.com.cn")
+    });
+    let region = region
+        .filter(|r| !r.is_empty())
+        .or_else(|| env.get("AWS_REGION"))
+        .or_else(|| env.get("AWS_DEFAULT_REGION"))
+        .or(own_server.then_some("us-east-1"))
+        .ok_or(ClientError::NoRegion)?
+        .to_owned();
+
+    let secure = endpoint
+        .as_ref()
+        .is_none_or(|url| url.starts_with("https://"));
+    let roots = match http::roots(env.get("AWS_CA_BUNDLE")) {
+        Ok(roots) => roots,
+        // Only https needs them.
+        Err(_) if !secure => aws_smithy_http_client::tls::TrustStore::empty(),
+        Err(why) => return Err(ClientError::Tls(why)),
+    };
+    let http = Http::new(roots).map_err(ClientError::Tls)?;
+    let execution = env
+        .get("AWS_EXECUTION_ENV")
+        .map(|v| ("AWS_EXECUTION_ENV", v));
+    let user_agent = AwsUserAgent::new_from_environment(
+        aws_types::os_shim_internal::Env::from_slice(execution.as_slice()),
+        ApiMetadata::new("firehose", env!("CARGO_PKG_VERSION")),
+    );
+    let chain = Arc::new(Chain {
+        env,
+        region: region.clone(),
+        http: http.clone(),
+        otherwise: own_server
+            .then(|| Credentials::new("anonymous", "anonymous", None, None, "Anonymous")),
+        kept: Default::default(),
+    });
+    let mut config = aws_sdk_firehose::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(region))
+        .credentials_provider(SharedCredentialsProvider::new(Shared(chain.clone())))
+        .identity_cache(IdentityCache::no_cache()) // `Chain` keeps them, and can forget them
+        .http_client(http_client_fn(move |_, _| http.0.clone()))
+        .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(http::CONNECT_TIMEOUT)
+                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                .build(),
+        )
+        .interceptor(NoEnvironment(user_agent));
+    config.set_endpoint_url(endpoint);
+    Ok(Firehose {
+        client: aws_sdk_firehose::Client::from_conf(config.build()),
+        chain,
+    })
+}
+
+#[derive(Debug)]
+struct Shared(Arc<Chain>);
+
+impl aws_credential_types::provider::ProvideCredentials for Shared {
+    fn provide_credentials<'a>(
+        &'a self,
+    ) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        self.0.provide_credentials()
+    }
+}
+
+/// Puts the user agent into the bag, so that the SDK's own interceptor finds
+/// one and does not ask the environment.
+#[derive(Debug)]
+struct NoEnvironment(AwsUserAgent);
+
+impl Intercept for NoEnvironment {
+    fn name(&self) -> &'static str {
+        "NoEnvironment"
+    }
+
+    fn modify_before_serialization(
+        &self,
+        _: &mut interceptors::BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        bag.interceptor_state().store_put(self.0.clone());
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl PutBatch for Firehose {
+    async fn put(
+        &self,
+        stream: &str,
+        records: Vec<Bytes>,
+    ) -> Result<Vec<Option<RecordError>>, PutError> {
+        let sent = records.len();
+        let records = records
+            .into_iter()
+            .map(|body| Record::builder().data(Blob::new(body)).build())
+            .collect::<Result<_, _>>()
+            .map_err(|e| PutError::Refused(e.to_string()))?;
+        let answer = self
+            .client
+            .put_record_batch()
+            .delivery_stream_name(stream)
+            .set_records(Some(records))
+            .send()
+            .await;
+        match answer {
+            Ok(output) => {
+                let mut entries: Vec<_> = output
+                    .request_responses()
+                    .iter()
+                    .map(|entry| {
+                        let code = entry.error_code()?;
+                        Some(RecordError {
+                            code: code.to_owned(),
+                            message: entry.error_message().unwrap_or_default().to_owned(),
+                        })
+                    })
+                    .collect();
+                // No word about a record is no acknowledgement of it.
+                entries.resize_with(sent, || {
+                    Some(RecordError {
+                        code: "NoAnswer".into(),
+                        message: "the answer has no entry for this record".into(),
+                    })
+                });
+                Ok(entries)
+            }
+            Err(error) => {
+                let (error, credentials) = classify(error);
+                if credentials {
+                    self.chain.forget().await;
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What kind of failure it was, and whether other credentials might mend it.
+fn classify(error: SdkError<PutRecordBatchError>) -> (PutError, bool) {
+    if let SdkError::ServiceError(service) = &error {
+        let status = service.raw().status().as_u16();
+        let code = service.err().code().unwrap_or("no code");
+        let message = service.err().message().unwrap_or_default();
+        return by_code(code, status, format!("{code} ({status}): {message}"));
+    }
+    let text = DisplayErrorContext(&error).to_string();
+    let mut source: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(this) = source {
+        if let Some(NoCredentials(why)) = this.downcast_ref() {
+            return (PutError::Held(why.clone()), true);
+        }
+        source = this.source();
+    }
+    match &error {
+        SdkError::ResponseError(response) => {
+            let status = response.raw().status().as_u16();
+            by_code("", status, format!("status {status}: {text}"))
+        }
+        SdkError::ConstructionFailure(_) => (PutError::Held(text), false),
+        _ => (PutError::Unavailable(text), false),
+    }
+}
+
+/// Error codes of PutRecordBatch and of every AWS service
+/// (<https://docs.aws.amazon.com/firehose/latest/APIReference/CommonErrors.html>).
+fn by_code(code: &str, status: u16, text: String) -> (PutError, bool) {
+    match code {
+        "InvalidArgumentException"
+        | "ValidationException"
+        | "SerializationException"
+        | "RequestEntityTooLarge" => (PutError::Refused(text), false),
+        "ServiceUnavailableException"
+        | "ServiceUnavailable"
+        | "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded"
+        | "LimitExceededException"
+        | "SlowDown" => (PutError::Throttled(text), false),
+        "ExpiredToken"
+        | "ExpiredTokenException"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "RequestExpired"
+        | "AccessDenied"
+        | "AccessDeniedException"
+        | "NotAuthorized" => (PutError::Held(text), true),
+        _ => match status {
+            413 => (PutError::Refused(text), false),
+            429 => (PutError::Throttled(text), false),
+            401 | 403 => (PutError::Held(text), true),
+            400..=499 => (PutError::Held(text), false),
+            _ => (PutError::Unavailable(text), false),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_refusal_has_its_answer() {
+        use PutError::*;
+        let kind = |code: &str, status| by_code(code, status, String::new());
+        assert_eq!(
+            kind("InvalidArgumentException", 400),
+            (Refused("".into()), false)
+        );
+        assert_eq!(
+            kind("ServiceUnavailableException", 503),
+            (Throttled("".into()), false)
+        );
+        assert_eq!(
+            kind("ResourceNotFoundException", 400),
+            (Held("".into()), false)
+        );
+        assert_eq!(
+            kind("InvalidKMSResourceException", 400),
+            (Held("".into()), false)
+        );
+        assert_eq!(
+            kind("InvalidSourceException", 400),
+            (Held("".into()), false)
+        );
+        assert_eq!(kind("ExpiredTokenException", 400), (Held("".into()), true));
+        assert_eq!(kind("SomethingNew", 403), (Held("".into()), true));
+        assert_eq!(
+            kind("InternalFailure", 500),
+            (Unavailable("".into()), false)
+        );
+        assert_eq!(kind("", 413), (Refused("".into()), false));
+    }
+
+    #[test]
+    fn a_wrong_endpoint_or_no_region_is_a_sentence() {
+        let try_it = |endpoint, region| {
+            firehose(endpoint, region, AwsEnv::default())
+                .err()
+                .map(|e| e.to_string())
+        };
+        assert!(
+            try_it(Some("127.0.0.1:4573"), None)
+                .unwrap()
+                .contains("is not a URL")
+        );
+        assert!(try_it(None, None).unwrap().contains("AWS_REGION"));
+        assert_eq!(try_it(Some("http://127.0.0.1:4573"), None), None);
+    }
+}

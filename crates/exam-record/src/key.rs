@@ -1,0 +1,83 @@
+//! Which attempt a record belongs to.
+
+use std::fmt::Write;
+
+/// Site and attempt: two sites may share a store. A bare record has no site (`""`); its attempt
+/// is the `student_id` of Figure 5 or the `user` of Figure 2.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptKey {
+    pub site: String,
+    pub who: Who,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Who {
+    Attempt(i64),
+    User(String),
+}
+
+impl AttemptKey {
+    pub fn new(site: impl Into<String>, attempt: i64) -> Self {
+        AttemptKey {
+            site: site.into(),
+            who: Who::Attempt(attempt),
+        }
+    }
+
+    /// `<site>/<attempt>` or `<site>/@<user>`. In both names `% / { }`, space and controls are
+    /// percent-encoded, so that the text is one word, reversible, and fit for a cluster's key tag.
+    pub fn to_text(&self) -> String {
+        let mut text = String::with_capacity(self.site.len() + 24);
+        escape(&mut text, &self.site);
+        match &self.who {
+            Who::Attempt(n) => {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "/{n}");
+            }
+            Who::User(user) => {
+                text.push_str("/@");
+                escape(&mut text, user);
+            }
+        }
+        text
+    }
+
+    /// The key whose [`to_text`](Self::to_text) is `text`; `None` if there is none.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let (site, who) = text.split_once('/')?;
+        let key = AttemptKey {
+            site: unescape(site)?,
+            who: match who.strip_prefix('@') {
+                Some(user) => Who::User(unescape(user)?),
+                None => Who::Attempt(who.parse().ok()?),
+            },
+        };
+        (key.to_text() == text).then_some(key)
+    }
+}
+
+fn escaped(byte: u8) -> bool {
+    byte <= b' ' || matches!(byte, b'%' | b'/' | b'{' | b'}' | 0x7F)
+}
+
+pub(crate) fn escape(out: &mut String, text: &str) {
+    for c in text.chars() {
+        if c.is_ascii() && escaped(c as u8) {
+            let _ = write!(out, "%{:02X}", c as u8);
+        } else {
+            out.push(c);
+        }
+    }
+}
+
+pub(crate) fn unescape(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut parts = text.split('%');
+    out.push_str(parts.next()?);
+    for part in parts {
+        let code = u8::from_str_radix(part.get(..2)?, 16).ok()?;
+        out.push(code.is_ascii().then_some(code as char)?);
+        out.push_str(&part[2..]);
+    }
+    Some(out)
+}

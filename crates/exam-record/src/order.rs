@@ -1,0 +1,88 @@
+//! Where a write stands among all writes to its register.
+
+/// The place of a record, as bytes that compare (memcmp) as their parts do:
+/// `at` in microseconds, `page`, `seq`, `id`.
+///
+/// ```text
+/// 16 lowercase hex digits of at | page, ended | 16 hex digits of seq, sign bit flipped | id, ended
+/// ```
+/// A text is ended by `00 01`, and a NUL in it is written `00 FF`. So no order is the beginning
+/// of another one, and a register, which is its order followed by its value, compares as the pair.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Order(pub(crate) Vec<u8>);
+
+impl Order {
+    pub fn new(at: u64, page: &[u8], seq: i64, id: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(16 + page.len() + 2 + 16 + id.len() + 2);
+        push_hex(&mut bytes, at);
+        push_text(&mut bytes, page);
+        push_hex(&mut bytes, seq as u64 ^ 1 << 63);
+        push_text(&mut bytes, id);
+        Order(bytes)
+    }
+
+    /// An order that is one number only: a time, a count.
+    pub fn number(n: u64) -> Self {
+        Order::new(n, b"", 0, b"")
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The first part: microseconds, or the number of [`Order::number`].
+    pub fn at(&self) -> u64 {
+        read_hex(&self.0).unwrap_or(0)
+    }
+
+    /// Splits a register as stored into order and value; `None` if it does not begin with one.
+    pub fn split(register: &[u8]) -> Option<(&[u8], &[u8])> {
+        read_hex(register)?;
+        let page = text_len(register.get(16..)?)?;
+        let seq = 16 + page;
+        read_hex(register.get(seq..)?)?;
+        let id = text_len(register.get(seq + 16..)?)?;
+        Some(register.split_at(seq + 16 + id))
+    }
+}
+
+fn push_hex(bytes: &mut Vec<u8>, n: u64) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.extend((0..16).rev().map(|i| DIGITS[(n >> (4 * i) & 15) as usize]));
+}
+
+pub(crate) fn read_hex(bytes: &[u8]) -> Option<u64> {
+    let digits = bytes.get(..16)?;
+    digits.iter().try_fold(0, |n, &d| {
+        let digit = match d {
+            b'0'..=b'9' => d - b'0',
+            b'a'..=b'f' => d - b'a' + 10,
+            _ => return None,
+        };
+        Some(n << 4 | u64::from(digit))
+    })
+}
+
+fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
+    let mut rest = text;
+    while let Some(nul) = memchr::memchr(0, rest) {
+        bytes.extend_from_slice(&rest[..nul]);
+        bytes.extend_from_slice(&[0, 0xFF]);
+        rest = &rest[nul + 1..];
+    }
+    bytes.extend_from_slice(rest);
+    bytes.extend_from_slice(&[0, 1]);
+}
+
+/// The length of an ended text, its end included.
+fn text_len(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr::memchr(0, &bytes[at..])?;
+        match bytes.get(at + 1)? {
+            1 => return Some(at + 2),
+            0xFF => at += 2,
+            _ => return None,
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! Reading one line: envelope v1, the paper's bare records, or something that is not ours.
+
+use std::borrow::Cow;
+
+use sha2::{Digest, Sha256};
+
+use crate::json::{NotJson, members, string_bytes};
+use crate::key::{AttemptKey, Who};
+
+/// The greatest slot number. A status word has one digit for each slot up to the greatest one
+/// known, so a number without bound would be a text without bound.
+pub const MAX_SLOT: u32 = 9_999;
+
+/// Why a line is not folded. It names the field, never its content: that may be an answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error(transparent)]
+    NotJson(#[from] NotJson),
+    #[error("field `{field}` of the record must be {expected}, but is {found}")]
+    Field {
+        field: &'static str,
+        expected: &'static str,
+        found: &'static str,
+    },
+}
+
+/// What a line is.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every line is the large one"
+)]
+pub enum Parsed<'a> {
+    /// An envelope v1 that says which attempt it belongs to.
+    Record(Record<'a>),
+    /// A record as the paper prints it.
+    Bare(Bare<'a>),
+    /// JSON that is none of ours, or an event of an unknown type without an attempt: it passes
+    /// through to cold storage and changes no state.
+    Other,
+}
+
+/// An envelope v1. Times are microseconds since 1970, UTC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record<'a> {
+    /// The line this is.
+    pub line: &'a [u8],
+    pub key: AttemptKey,
+    pub kind: Cow<'a, str>,
+    /// A hash of the line if it carries none.
+    pub id: Cow<'a, str>,
+    pub ts: u64,
+    /// `ts` if the line has none.
+    pub at: u64,
+    pub sent: Option<u64>,
+    pub page: Cow<'a, str>,
+    pub seq: i64,
+    pub ids: Ids,
+    pub slot: Option<u32>,
+    pub qa: Option<i64>,
+    pub status: Option<u8>,
+    /// The JSON object of the fields, byte for byte.
+    pub fields: Option<&'a [u8]>,
+    /// Slot and `qa`, of `started` and `saved`.
+    pub slots: Vec<(u32, i64)>,
+    pub counts: Vec<(Cow<'a, str>, u64)>,
+}
+
+/// What an attempt belongs to, as far as a record says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ids {
+    pub quiz: Option<i64>,
+    pub usage: Option<i64>,
+    pub student_id: Option<i64>,
+    pub preview: bool,
+}
+
+/// A record as printed in the paper: Figure 2 (`user`, `status`) or Figure 5 (`student_id`,
+/// `status`, a time).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bare<'a> {
+    pub line: &'a [u8],
+    pub key: AttemptKey,
+    /// The status word as the record states it.
+    pub word: Cow<'a, str>,
+    /// Microseconds since 1970; 0 if the record has no time.
+    pub ts: u64,
+    /// The first 32 hex digits of the SHA-256 of the line.
+    pub id: String,
+}
+
+/// The members of ours, as they stand in the line. Of a key given twice, the last one counts.
+#[derive(Default)]
+struct Raw<'a> {
+    v: Option<&'a [u8]>,
+    kind: Option<&'a [u8]>,
+    id: Option<&'a [u8]>,
+    ts: Option<&'a [u8]>,
+    sent: Option<&'a [u8]>,
+    at: Option<&'a [u8]>,
+    site: Option<&'a [u8]>,
+    quiz: Option<&'a [u8]>,
+    attempt: Option<&'a [u8]>,
+    usage: Option<&'a [u8]>,
+    student_id: Option<&'a [u8]>,
+    preview: Option<&'a [u8]>,
+    slot: Option<&'a [u8]>,
+    qa: Option<&'a [u8]>,
+    page: Option<&'a [u8]>,
+    seq: Option<&'a [u8]>,
+    status: Option<&'a [u8]>,
+    fields: Option<&'a [u8]>,
+    slots: Option<&'a [u8]>,
+    counts: Option<&'a [u8]>,
+    user: Option<&'a [u8]>,
+    time: Option<&'a [u8]>,
+}
+
+impl<'a> Raw<'a> {
+    fn read(line: &'a [u8]) -> Result<Self, NotJson> {
+        let mut raw = Raw::default();
+        members(line, |key, value| {
+            let key = string_bytes(key).unwrap_or_default();
+            let field = match &*key {
+                b"v" => &mut raw.v,
+                b"type" => &mut raw.kind,
+                b"id" => &mut raw.id,
+                b"ts" => &mut raw.ts,
+                b"sent" => &mut raw.sent,
+                b"at" => &mut raw.at,
+                b"site" => &mut raw.site,
+                b"quiz" => &mut raw.quiz,
+                b"attempt" => &mut raw.attempt,
+                b"usage" => &mut raw.usage,
+                b"student_id" => &mut raw.student_id,
+                b"preview" => &mut raw.preview,
+                b"slot" => &mut raw.slot,
+                b"qa" => &mut raw.qa,
+                b"page" => &mut raw.page,
+                b"seq" => &mut raw.seq,
+                b"status" => &mut raw.status,
+                b"fields" => &mut raw.fields,
+                b"slots" => &mut raw.slots,
+                b"counts" => &mut raw.counts,
+                b"user" => &mut raw.user,
+                key if is_time_key(key) => &mut raw.time,
+                _ => return,
+            };
+            // JSON's null says that there is none.
+            *field = (value != b"null").then_some(value);
+        })?;
+        Ok(raw)
+    }
+}
+
+/// Reads a line. Never panics, whatever the line is.
+pub fn parse(line: &[u8]) -> Result<Parsed<'_>, Malformed> {
+    let line = line.trim_ascii();
+    let raw = Raw::read(line)?;
+    match raw.v {
+        Some(b"1") => envelope(line, &raw),
+        Some(_) => Ok(Parsed::Other),
+        None => Ok(bare(line, &raw)),
+    }
+}
+
+fn envelope<'a>(line: &'a [u8], raw: &Raw<'a>) -> Result<Parsed<'a>, Malformed> {
+    let kind = text("type", raw.kind)?.ok_or(missing("type", TEXT))?;
+    let ours = matches!(&*kind, "answer" | "saved") || lifecycle_rank(&kind).is_some();
+    let site = text("site", raw.site)?;
+    let attempt = integer("attempt", raw.attempt)?;
+    let (site, attempt) = match (site, attempt) {
+        (Some(site), Some(attempt)) => (site, attempt),
+        _ if !ours => return Ok(Parsed::Other),
+        (None, _) => return Err(missing("site", TEXT)),
+        (_, None) => return Err(missing("attempt", INTEGER)),
+    };
+    let ts = time("ts", raw.ts)?.ok_or(missing("ts", TIME))?;
+    let mut record = Record {
+        line,
+        key: AttemptKey::new(site, attempt),
+        id: match text("id", raw.id)? {
+            Some(id) => id,
+            None => Cow::Owned(hash_id(line)),
+        },
+        ts,
+        at: time("at", raw.at)?.unwrap_or(ts),
+        sent: time("sent", raw.sent)?,
+        page: text("page", raw.page)?.unwrap_or_default(),
+        seq: integer("seq", raw.seq)?.unwrap_or(0),
+        ids: Ids {
+            quiz: integer("quiz", raw.quiz)?,
+            usage: integer("usage", raw.usage)?,
+            student_id: integer("student_id", raw.student_id)?,
+            preview: match raw.preview {
+                None | Some(b"false" | b"0") => false,
+                Some(b"true" | b"1") => true,
+                Some(other) => return Err(wrong("preview", "true or false", other)),
+            },
+        },
+        slot: None,
+        qa: integer("qa", raw.qa)?,
+        status: None,
+        fields: None,
+        slots: Vec::new(),
+        counts: Vec::new(),
+        kind,
+    };
+    match &*record.kind {
+        "answer" => {
+            let slot = integer("slot", raw.slot)?.ok_or(missing("slot", SLOT))?;
+            record.slot = Some(as_slot(slot).ok_or(wrong_slot(raw.slot))?);
+            record.qa.ok_or(missing("qa", INTEGER))?;
+            record.status = Some(match raw.status {
+                Some(b"0" | br#""0""#) => 0,
+                Some(b"1" | br#""1""#) => 1,
+                other => return Err(wrong("status", "0 or 1", other.unwrap_or_default())),
+            });
+            record.fields = Some(object("fields", raw.fields)?);
+        }
+        "saved" | "started" => record.slots = slots(object("slots", raw.slots)?)?,
+        _ => {}
+    }
+    if let Some(counts) = raw.counts {
+        record.counts = count_list(object("counts", Some(counts))?)?;
+    }
+    Ok(Parsed::Record(record))
+}
+
+fn bare<'a>(line: &'a [u8], raw: &Raw<'a>) -> Parsed<'a> {
+    let status = raw.status.filter(|s| s.starts_with(b"\""));
+    let Ok(Some(word)) = text("status", status) else {
+        return Parsed::Other;
+    };
+    let who = match (
+        integer("student_id", raw.student_id),
+        text("user", raw.user),
+    ) {
+        (Ok(Some(student)), _) => Who::Attempt(student),
+        (_, Ok(Some(user))) => Who::User(user.into_owned()),
+        _ => return Parsed::Other,
+    };
+    Parsed::Bare(Bare {
+        line,
+        key: AttemptKey {
+            site: String::new(),
+            who,
+        },
+        word,
+        ts: raw.ts.or(raw.time).and_then(micros).unwrap_or(0),
+        id: hash_id(line),
+    })
+}
+
+/// The types that open and close an attempt, in the order in which they count at one instant.
+pub(crate) fn lifecycle_rank(kind: &str) -> Option<i64> {
+    const KINDS: [&str; 6] = [
+        "started",
+        "reopened",
+        "overdue",
+        "submitted",
+        "abandoned",
+        "finished",
+    ];
+    KINDS
+        .iter()
+        .position(|k| *k == kind)
+        .map(|rank| rank as i64)
+}
+
+/// The names a bare record may give its time, in any case: the paper uses more than one.
+pub(crate) fn is_time_key(key: &[u8]) -> bool {
+    [&b"timestamp"[..], b"time", b"ts"]
+        .iter()
+        .any(|name| key.eq_ignore_ascii_case(name))
+}
+
+fn hash_id(line: &[u8]) -> String {
+    short_hash(&Sha256::digest(line))
+}
+
+/// The first 32 hex digits of a digest.
+pub(crate) fn short_hash(digest: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut id = String::with_capacity(32);
+    for byte in &digest[..16] {
+        let _ = write!(id, "{byte:02x}");
+    }
+    id
+}
+
+// ---- values ----
+
+const TEXT: &str = "a string";
+const INTEGER: &str = "an integer";
+const TIME: &str = "a time in seconds since 1970";
+const SLOT: &str = "a slot number, 1 to 9999";
+const OBJECT: &str = "an object";
+
+fn missing(field: &'static str, expected: &'static str) -> Malformed {
+    wrong(field, expected, b"")
+}
+
+fn wrong(field: &'static str, expected: &'static str, raw: &[u8]) -> Malformed {
+    let found = match raw.first() {
+        None => "missing",
+        Some(b'"') => "another string",
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b't' | b'f') => "a boolean",
+        Some(_) => "another number",
+    };
+    Malformed::Field {
+        field,
+        expected,
+        found,
+    }
+}
+
+fn wrong_slot(raw: Option<&[u8]>) -> Malformed {
+    wrong("slot", SLOT, raw.unwrap_or_default())
+}
+
+/// A string, or a number as it is written: ids are often numbers. Escaped lone surrogates, which
+/// no name of ours has, become U+FFFD.
+fn text<'a>(field: &'static str, raw: Option<&'a [u8]>) -> Result<Option<Cow<'a, str>>, Malformed> {
+    let Some(raw) = raw else { return Ok(None) };
+    let bytes = match raw.first() {
+        Some(b'"') => string_bytes(raw),
+        Some(b'-' | b'0'..=b'9') => Some(Cow::Borrowed(raw)),
+        _ => None,
+    };
+    match bytes {
+        Some(Cow::Borrowed(b)) => Ok(Some(String::from_utf8_lossy(b))),
+        Some(Cow::Owned(b)) => Ok(Some(Cow::Owned(String::from_utf8_lossy(&b).into_owned()))),
+        None => Err(wrong(field, TEXT, raw)),
+    }
+}
+
+/// An integer, also as a string (PHP's database layer gives ids as strings) or as `3.0`.
+fn integer(field: &'static str, raw: Option<&[u8]>) -> Result<Option<i64>, Malformed> {
+    let Some(raw) = raw else { return Ok(None) };
+    let digits = match raw {
+        [b'"', digits @ .., b'"'] => digits,
+        digits => digits,
+    };
+    let parsed = std::str::from_utf8(digits).ok().and_then(|digits| {
+        digits.parse().ok().or_else(|| {
+            let float: f64 = digits.parse().ok()?;
+            let exact = float.fract() == 0.0 && float.abs() < (1u64 << 53) as f64;
+            exact.then_some(float as i64)
+        })
+    });
+    parsed.map(Some).ok_or(wrong(field, INTEGER, raw))
+}
+
+fn time(field: &'static str, raw: Option<&[u8]>) -> Result<Option<u64>, Malformed> {
+    let Some(raw) = raw else { return Ok(None) };
+    micros(raw).map(Some).ok_or(wrong(field, TIME, raw))
+}
+
+/// Seconds since 1970 as a JSON number, to microseconds; until the end of the year 9999.
+pub(crate) fn micros(raw: &[u8]) -> Option<u64> {
+    if !raw.first().is_some_and(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let seconds: f64 = std::str::from_utf8(raw).ok()?.parse().ok()?;
+    (seconds < 253_402_300_800.0).then(|| (seconds * 1e6).round() as u64)
+}
+
+/// An object; PHP writes an empty one as `[]`.
+fn object<'a>(field: &'static str, raw: Option<&'a [u8]>) -> Result<&'a [u8], Malformed> {
+    match raw {
+        None => Ok(b"{}"),
+        Some(raw) if raw.starts_with(b"{") => Ok(raw),
+        Some([b'[', inner @ .., b']']) if inner.trim_ascii().is_empty() => Ok(b"{}"),
+        Some(raw) => Err(wrong(field, OBJECT, raw)),
+    }
+}
+
+fn as_slot(n: i64) -> Option<u32> {
+    u32::try_from(n).ok().filter(|n| (1..=MAX_SLOT).contains(n))
+}
+
+fn slots(object: &[u8]) -> Result<Vec<(u32, i64)>, Malformed> {
+    let (mut slots, mut failed) = (Vec::new(), None);
+    members(object, |key, qa| {
+        let slot = integer("slots", Some(key)).ok().flatten().and_then(as_slot);
+        match (slot, integer("slots", Some(qa))) {
+            (Some(slot), Ok(Some(qa))) => slots.push((slot, qa)),
+            _ => failed = Some(wrong("slots", "an object of slot: qa", object)),
+        }
+    })?;
+    failed.map_or(Ok(slots), Err)
+}
+
+fn count_list(object: &[u8]) -> Result<Vec<(Cow<'_, str>, u64)>, Malformed> {
+    let (mut counts, mut failed) = (Vec::new(), None);
+    members(object, |key, count| {
+        let count = integer("counts", Some(count)).ok().flatten();
+        match (string_bytes(key), count.map(u64::try_from)) {
+            (Some(name), Some(Ok(count))) => {
+                let name = match name {
+                    Cow::Borrowed(b) => String::from_utf8_lossy(b),
+                    Cow::Owned(b) => Cow::Owned(String::from_utf8_lossy(&b).into_owned()),
+                };
+                counts.push((name, count));
+            }
+            _ => failed = Some(wrong("counts", "an object of running totals", object)),
+        }
+    })?;
+    failed.map_or(Ok(counts), Err)
+}

@@ -1,0 +1,120 @@
+//! The state of one attempt, in memory.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use crate::fold::Op;
+use crate::order::Order;
+
+/// Which of two writes to a register stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    Max,
+    Min,
+}
+
+impl Join {
+    /// A register's name says how it joins: `f/…` keeps the least, all others the greatest.
+    pub fn of(field: &[u8]) -> Join {
+        if field.starts_with(b"f/") {
+            Join::Min
+        } else {
+            Join::Max
+        }
+    }
+
+    /// Whether a write that compares to the register's content like this replaces it.
+    fn takes(self, new_to_old: Ordering) -> bool {
+        match self {
+            Join::Max => new_to_old == Ordering::Greater,
+            Join::Min => new_to_old == Ordering::Less,
+        }
+    }
+}
+
+/// The registers of one attempt, by name; each is an [`Order`] followed by a value, and stores
+/// keep just these bytes. Two writes compare by memcmp, so equal orders fall to the value and the
+/// join stays commutative even for records that share an id.
+///
+/// It is the reference the stores are tested against, and the pre-fold of a batch, so that only
+/// winners travel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registers(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Registers {
+    pub fn apply(&mut self, op: &Op<'_>) {
+        let order = op.order.as_bytes();
+        let join = |old: &mut Vec<u8>| {
+            // No order begins another one, so comparing the two parts in turn compares the whole.
+            let compared = match order.cmp(&old[..order.len().min(old.len())]) {
+                Ordering::Equal => op.value[..].cmp(&old[order.len()..]),
+                unequal => unequal,
+            };
+            if Join::of(&op.field).takes(compared) {
+                old.clear();
+                old.extend_from_slice(order);
+                old.extend_from_slice(&op.value);
+            }
+        };
+        match self.0.get_mut(&op.field[..]) {
+            Some(old) => join(old),
+            None => {
+                let register = [order, &op.value[..]].concat();
+                self.0.insert(op.field.to_vec(), register);
+            }
+        }
+    }
+
+    pub fn merge(&mut self, other: Registers) {
+        for (field, register) in other.0 {
+            self.insert(field, register);
+        }
+    }
+
+    /// Joins a register as a store keeps it; false, and nothing changed, if it is not one.
+    pub fn insert_stored(&mut self, field: Vec<u8>, register: Vec<u8>) -> bool {
+        let valid = Order::split(&register).is_some();
+        if valid {
+            self.insert(field, register);
+        }
+        valid
+    }
+
+    fn insert(&mut self, field: Vec<u8>, register: Vec<u8>) {
+        let join = Join::of(&field);
+        match self.0.entry(field) {
+            Entry::Vacant(slot) => {
+                slot.insert(register);
+            }
+            Entry::Occupied(mut slot) => {
+                if join.takes(register.cmp(slot.get())) {
+                    slot.insert(register);
+                }
+            }
+        }
+    }
+
+    /// The registers as stores keep them.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|(f, r)| (&f[..], &r[..]))
+    }
+
+    /// Order and value of one register.
+    pub fn get(&self, field: &[u8]) -> Option<(&[u8], &[u8])> {
+        Order::split(self.0.get(field)?)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The bytes of all registers and their names.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|(f, r)| f.len() + r.len()).sum()
+    }
+}

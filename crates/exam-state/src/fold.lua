@@ -1,0 +1,39 @@
+-- Joins registers with those of one attempt, and keeps the winners.
+-- KEYS[1] the attempt's hash. ARGV: time to live in ms (0: for ever), then field, register, ...
+--
+-- A register is its order followed by its value and compares bytewise. Lua's `<` on strings is
+-- strcoll, which follows the server's locale; so bytes are compared as numbers. Values are opaque.
+
+local byte = string.byte
+
+local function greater(a, b)
+  if a == b then return false end
+  for i = 1, math.min(#a, #b) do
+    local x, y = byte(a, i), byte(b, i)
+    if x ~= y then return x > y end
+  end
+  return #a > #b
+end
+
+local fields = {}
+for i = 2, #ARGV, 2 do fields[#fields + 1] = ARGV[i] end
+local stored = redis.call('HMGET', KEYS[1], unpack(fields))
+
+local winners = {}
+for i = 1, #fields do
+  local field, new, old = fields[i], ARGV[2 * i + 1], stored[i]
+  local wins = not old
+  if old and byte(field, 1) == 102 and byte(field, 2) == 47 then -- f/...: the least stays
+    wins = greater(old, new)
+  elseif old then
+    wins = greater(new, old)
+  end
+  if wins then
+    winners[#winners + 1] = field
+    winners[#winners + 1] = new
+  end
+end
+
+if #winners > 0 then redis.call('HSET', KEYS[1], unpack(winners)) end
+if ARGV[1] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return 1

@@ -1,0 +1,369 @@
+//! Redis, Valkey, ElastiCache: one hash per attempt, `es:{<site>/<attempt>}`, whose fields are
+//! the attempt's registers.
+//!
+//! The braces make the attempt the key's hash tag, and no command touches two keys, so the same
+//! commands are right on a cluster's node. A fold is one script call per attempt, all pipelined.
+//! The scripts are loaded with each new connection; a server that lost them since (`SCRIPT FLUSH`,
+//! failover) says so for each call, whereupon they are loaded again and the pipeline repeated.
+//!
+//! A position is written after the last fold it stands for was acknowledged, on the same
+//! connection: a server that restarted in between is never reached by it.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use exam_record::{AttemptKey, Registers};
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, Pipeline, RedisError, RedisResult, Script,
+    ServerErrorKind, TlsCertificates, Value, from_redis_value,
+};
+use tokio::sync::Mutex;
+
+use crate::{FoldBatch, Options, Position, StateError, StateStore, dns};
+
+static FOLD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("fold.lua")));
+static MOVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("position.lua")));
+
+/// A pipeline is sent when it holds this much: enough to hide the round trip, and little enough
+/// for the server to answer well within the response timeout.
+const PIPELINE_CALLS: usize = 1_000;
+const PIPELINE_BYTES: usize = 1 << 20;
+
+/// Lua unpacks at most some 8,000 values; an attempt with more registers takes several calls.
+const REGISTERS_PER_CALL: usize = 1_000;
+
+/// Keys asked for by one SCAN, which blocks the server that long.
+const SCAN_COUNT: usize = 500;
+
+pub(crate) struct RedisStore {
+    connector: Connector,
+    ttl_ms: u64,
+    /// The connection all calls share, and a number to tell it from its successor.
+    shared: Mutex<(u64, Option<MultiplexedConnection>)>,
+}
+
+/// How to make a connection.
+pub(crate) struct Connector {
+    client: Client,
+    config: AsyncConnectionConfig,
+    pub(crate) timeout: Duration,
+}
+
+impl Connector {
+    pub fn new(url: &str, options: &Options) -> Result<Self, StateError> {
+        // The client takes the process's TLS provider; another one may be set already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = match &options.ca_pem {
+            Some(pem) => Client::build_with_tls(
+                url,
+                TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(pem.clone()),
+                },
+            ),
+            None => Client::open(url),
+        };
+        Ok(Connector {
+            client: client.map_err(|e| StateError::Url(e.to_string()))?,
+            config: AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(options.connect_timeout))
+                .set_response_timeout(Some(options.response_timeout))
+                .set_dns_resolver(dns::Resolver),
+            timeout: options.response_timeout,
+        })
+    }
+
+    pub async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        self.client
+            .get_multiplexed_async_connection_with_config(&self.config)
+            .await
+    }
+}
+
+impl RedisStore {
+    pub fn open(url: &str, options: &Options) -> Result<Self, StateError> {
+        Ok(RedisStore {
+            connector: Connector::new(url, options)?,
+            ttl_ms: options.ttl.map_or(0, |ttl| ttl.as_millis().max(1) as u64),
+            shared: Mutex::new((0, None)),
+        })
+    }
+
+    /// Runs a request on the shared connection. One that was open before and turns out to be dead
+    /// (the server restarted, or closed it while idle) is replaced and the request repeated: all
+    /// requests are idempotent.
+    async fn request<T, F>(&self, run: impl Fn(MultiplexedConnection) -> F) -> Result<T, StateError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        loop {
+            let (number, connection, fresh) = self.connection().await?;
+            let failure = match run(connection).await {
+                Ok(done) => return Ok(done),
+                Err(failure) => failure,
+            };
+            if let Failure::Redis(error) = &failure
+                && (error.is_unrecoverable_error() || error.is_timeout())
+            {
+                let mut shared = self.shared.lock().await;
+                if shared.0 == number {
+                    shared.1 = None;
+                }
+                if !fresh && !error.is_timeout() {
+                    continue;
+                }
+            }
+            return Err(match failure {
+                Failure::Redis(error) => explain(&error, self.connector.timeout),
+                Failure::State(error) => error,
+            });
+        }
+    }
+
+    async fn connection(&self) -> Result<(u64, MultiplexedConnection, bool), StateError> {
+        let mut shared = self.shared.lock().await;
+        if let (number, Some(connection)) = &*shared {
+            return Ok((*number, connection.clone(), false));
+        }
+        let connect = async {
+            let mut connection = self.connector.connect().await?;
+            load_scripts(&mut connection).await?;
+            Ok(connection)
+        };
+        let connection = connect
+            .await
+            .map_err(|e| explain(&e, self.connector.timeout))?;
+        *shared = (shared.0 + 1, Some(connection.clone()));
+        Ok((shared.0, connection, true))
+    }
+}
+
+#[async_trait]
+impl StateStore for RedisStore {
+    async fn fold(&self, batch: &FoldBatch) -> Result<(), StateError> {
+        self.request(|connection| fold(connection, batch, self.ttl_ms))
+            .await
+    }
+
+    async fn read(&self, key: &AttemptKey) -> Result<Option<Registers>, StateError> {
+        self.request(|connection| read(connection, key)).await
+    }
+
+    async fn scan(
+        &self,
+        each: &mut (dyn FnMut(AttemptKey, Registers) + Send),
+    ) -> Result<(), StateError> {
+        let mut cursor = 0;
+        loop {
+            let found;
+            (cursor, found) = self.request(|connection| scan(connection, cursor)).await?;
+            for (key, registers) in found {
+                each(key, registers);
+            }
+            if cursor == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn position(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        self.request(|connection| position(connection, name)).await
+    }
+}
+
+/// What a request ended with: an error of the connection or server, or one of ours.
+pub(crate) enum Failure {
+    Redis(RedisError),
+    State(StateError),
+}
+
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        Failure::Redis(error)
+    }
+}
+
+async fn fold(
+    mut connection: MultiplexedConnection,
+    batch: &FoldBatch,
+    ttl_ms: u64,
+) -> Result<(), Failure> {
+    let ttl = ttl_ms.to_string();
+    let mut calls = Calls::default();
+    for (key, attempt) in batch.attempts() {
+        let key = attempt_key(key);
+        let mut registers = attempt.registers.iter().peekable();
+        while registers.peek().is_some() {
+            let call = calls.pipeline.cmd("EVALSHA");
+            call.arg(FOLD.get_hash()).arg(1).arg(&key).arg(&ttl);
+            for (field, register) in registers.by_ref().take(REGISTERS_PER_CALL) {
+                calls.bytes += field.len() + register.len();
+                call.arg(field).arg(register);
+            }
+            calls.count += 1;
+            if calls.count == PIPELINE_CALLS || calls.bytes >= PIPELINE_BYTES {
+                calls.send(&mut connection).await?;
+            }
+        }
+    }
+    calls.send(&mut connection).await?;
+    match &batch.position {
+        Some(position) => move_position(&mut connection, position).await,
+        None => Ok(()),
+    }
+}
+
+async fn move_position(
+    connection: &mut MultiplexedConnection,
+    position: &Position,
+) -> Result<(), Failure> {
+    let mut calls = Calls::default();
+    calls
+        .pipeline
+        .cmd("EVALSHA")
+        .arg(MOVE.get_hash())
+        .arg(1)
+        .arg(position_key(&position.name))
+        .arg(i32::from(position.before.is_some()))
+        .arg(position.before.as_deref().unwrap_or_default())
+        .arg(&position.after[..]);
+    calls.count = 1;
+    match calls.send(connection).await?[..] {
+        [Value::Int(1)] => Ok(()),
+        _ => Err(Failure::State(StateError::PositionMoved {
+            name: position.name.clone(),
+        })),
+    }
+}
+
+/// Script calls on their way.
+#[derive(Default)]
+struct Calls {
+    pipeline: Pipeline,
+    count: usize,
+    bytes: usize,
+}
+
+impl Calls {
+    /// Sends what has gathered, and gives the answers if every call succeeded.
+    async fn send(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Value>> {
+        let Calls {
+            pipeline, count, ..
+        } = std::mem::take(self);
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let mut answers = connection.send_packed_commands(&pipeline, 0, count).await?;
+        if first_error(&answers)
+            .is_some_and(|e| e.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+        {
+            load_scripts(connection).await?;
+            answers = connection.send_packed_commands(&pipeline, 0, count).await?;
+        }
+        first_error(&answers).map_or(Ok(answers), Err)
+    }
+}
+
+fn first_error(answers: &[Value]) -> Option<RedisError> {
+    answers.iter().find_map(|answer| match answer {
+        Value::ServerError(error) => Some(error.clone().into()),
+        _ => None,
+    })
+}
+
+async fn load_scripts(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let mut load = redis::pipe();
+    for script in [include_str!("fold.lua"), include_str!("position.lua")] {
+        load.cmd("SCRIPT").arg("LOAD").arg(script).ignore();
+    }
+    load.query_async(connection).await
+}
+
+async fn position(
+    mut connection: MultiplexedConnection,
+    name: &str,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let mut get = redis::cmd("GET");
+    get.arg(position_key(name));
+    Ok(get.query_async(&mut connection).await?)
+}
+
+pub(crate) async fn read(
+    mut connection: MultiplexedConnection,
+    key: &AttemptKey,
+) -> Result<Option<Registers>, Failure> {
+    let mut get = redis::cmd("HGETALL");
+    get.arg(attempt_key(key));
+    Ok(registers(get.query_async(&mut connection).await?))
+}
+
+async fn scan(
+    mut connection: MultiplexedConnection,
+    cursor: u64,
+) -> Result<(u64, Vec<(AttemptKey, Registers)>), Failure> {
+    let mut scan = redis::cmd("SCAN");
+    scan.arg(cursor).arg("MATCH").arg("es:{*}");
+    scan.arg("COUNT").arg(SCAN_COUNT);
+    let (cursor, names): (u64, Vec<Vec<u8>>) = scan.query_async(&mut connection).await?;
+    let keys: Vec<AttemptKey> = names
+        .iter()
+        .filter_map(|name| {
+            let text = name.strip_prefix(b"es:{")?.strip_suffix(b"}")?;
+            AttemptKey::from_text(std::str::from_utf8(text).ok()?)
+        })
+        .collect();
+    let mut get = redis::pipe();
+    for key in &keys {
+        get.cmd("HGETALL").arg(attempt_key(key));
+    }
+    let answers = connection.send_packed_commands(&get, 0, keys.len()).await?;
+    if let Some(error) = first_error(&answers) {
+        return Err(error.into());
+    }
+    let mut found = Vec::with_capacity(keys.len());
+    for (key, answer) in keys.into_iter().zip(answers) {
+        // An attempt may have expired since SCAN named it.
+        if let Some(registers) = registers(from_redis_value(answer).map_err(RedisError::from)?) {
+            found.push((key, registers));
+        }
+    }
+    Ok((cursor, found))
+}
+
+/// A hash as registers; what is none of ours is left out.
+fn registers(hash: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Registers> {
+    let mut registers = Registers::default();
+    for (field, register) in hash {
+        registers.insert_stored(field, register);
+    }
+    (!registers.is_empty()).then_some(registers)
+}
+
+fn attempt_key(key: &AttemptKey) -> String {
+    format!("es:{{{}}}", key.to_text())
+}
+
+fn position_key(name: &str) -> String {
+    format!("es:position:{name}")
+}
+
+pub(crate) fn explain(error: &RedisError, timeout: Duration) -> StateError {
+    let text = error.to_string();
+    let code = error.code().unwrap_or_default();
+    match error.kind() {
+        _ if error.is_timeout() => StateError::Timeout(timeout),
+        // Redis 6 wraps what a script's command says into an error of the script.
+        _ if code == "OOM" || text.contains("OOM command not allowed") => StateError::Full(text),
+        ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => {
+            StateError::Auth(text)
+        }
+        _ if matches!(code, "NOAUTH" | "WRONGPASS") => StateError::Auth(text),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => StateError::ReadOnly(text),
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => StateError::Loading(text),
+        ErrorKind::InvalidClientConfig => StateError::Url(text),
+        _ if error.is_unrecoverable_error() => StateError::Unreachable(text),
+        _ => StateError::Refused(text),
+    }
+}

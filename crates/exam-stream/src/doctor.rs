@@ -1,0 +1,10 @@
+//! `exam-stream doctor`
+
+use std::process::ExitCode;
+
+#[derive(clap::Args)]
+pub struct Args {}
+
+pub fn run(_args: Args) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("doctor is not part of this build yet")
+}
