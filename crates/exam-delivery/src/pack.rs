@@ -6,6 +6,7 @@
 //! its acknowledgement can be turned into offsets.
 
 use bytes::Bytes;
+use exam_spool::Position;
 
 /// Records in one `PutRecordBatch`
 /// (<https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html>).
@@ -35,9 +36,8 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span<K> {
     pub segment: K,
-    pub start: u64,
-    pub end: u64,
-    pub lines: u64,
+    pub start: Position,
+    pub end: Position,
 }
 
 /// One Firehose record.
@@ -91,7 +91,14 @@ impl<K: Copy + PartialEq> Packer<K> {
 
     /// Adds the line of the frame at `start..end`; `false` when this call has
     /// no room for it. A call always takes its first line.
-    pub fn push(&mut self, segment: K, start: u64, end: u64, time: u64, line: &[u8]) -> bool {
+    pub fn push(
+        &mut self,
+        segment: K,
+        start: Position,
+        end: Position,
+        time: u64,
+        line: &[u8],
+    ) -> bool {
         let grown = self.body.len() + line.len() + 1;
         let closes = !self.body.is_empty()
             && (grown > self.limits.aggregate_bytes
@@ -117,13 +124,11 @@ impl<K: Copy + PartialEq> Packer<K> {
         match self.spans.last_mut() {
             Some(span) if span.segment == segment && span.end == start => {
                 span.end = end;
-                span.lines += 1;
             }
             _ => self.spans.push(Span {
                 segment,
                 start,
                 end,
-                lines: 1,
             }),
         }
         true
@@ -156,6 +161,10 @@ impl<K: Copy + PartialEq> Packer<K> {
 mod tests {
     use super::*;
 
+    fn at(offset: u64) -> Position {
+        Position { offset, count: 0 }
+    }
+
     const WIDE: Limits = Limits {
         aggregate_bytes: 64 * 1024,
         call_bytes: MAX_CALL_BYTES,
@@ -164,7 +173,7 @@ mod tests {
     fn fill(limits: Limits, line: &[u8]) -> (Vec<Record<u8>>, u64) {
         let mut packer = Packer::new(limits);
         let mut lines = 0;
-        while packer.push(0, lines, lines + 1, 7, line) {
+        while packer.push(0, at(lines), at(lines + 1), 7, line) {
             lines += 1;
         }
         (packer.finish(), lines)
@@ -182,7 +191,7 @@ mod tests {
                 "{len}: {} records, {wire} bytes",
                 records.len()
             );
-            let mut next = 0;
+            let mut next = at(0);
             for record in &records {
                 assert!(record.times.len() <= MAX_RECORD_LINES as usize);
                 assert!(record.body.len() <= 64 * 1024 || record.times.len() == 1);
@@ -192,7 +201,7 @@ mod tests {
                 assert_eq!(record.spans[0].start, next);
                 next = record.spans[0].end;
             }
-            assert_eq!(next, lines);
+            assert_eq!(next, at(lines));
         }
     }
 
@@ -210,18 +219,18 @@ mod tests {
     fn lines_of_several_segments_share_a_record_and_keep_their_spans() {
         let mut packer = Packer::new(WIDE);
         for (segment, start) in [(1u8, 0), (1, 10), (2, 0), (1, 20), (1, 40)] {
-            assert!(packer.push(segment, start, start + 10, 0, b"{}"));
+            assert!(packer.push(segment, at(start), at(start + 10), 0, b"{}"));
         }
         let records = packer.finish();
         assert_eq!(&records[0].body[..], b"{}\n{}\n{}\n{}\n{}\n");
         let spans: Vec<_> = records[0]
             .spans
             .iter()
-            .map(|s| (s.segment, s.start, s.end, s.lines))
+            .map(|s| (s.segment, s.start.offset, s.end.offset))
             .collect();
         assert_eq!(
             spans,
-            [(1, 0, 20, 2), (2, 0, 10, 1), (1, 20, 30, 1), (1, 40, 50, 1)]
+            [(1, 0, 20), (2, 0, 10), (1, 20, 30), (1, 40, 50)]
         );
     }
 
@@ -229,6 +238,6 @@ mod tests {
     fn resent_records_leave_room_only_for_what_still_fits() {
         let (records, _) = fill(WIDE, &[b'x'; 200]);
         let mut packer = Packer::resume(WIDE, records);
-        assert!(!packer.push(0, 0, 1, 0, &[b'x'; 65_000]));
+        assert!(!packer.push(0, at(0), at(1), 0, &[b'x'; 65_000]));
     }
 }

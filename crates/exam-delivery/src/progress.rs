@@ -7,49 +7,48 @@
 //! memory ([`Progress::rewind`]) and read it again later: the ranges keep it
 //! from sending a line twice.
 
+use exam_spool::Position;
 use std::collections::BTreeMap;
 
-/// Offsets are bytes in the segment file; counts are lines from its start.
 #[derive(Debug)]
-pub struct Progress {
-    cursor: u64,
-    count: u64,
-    done: BTreeMap<u64, (u64, u64)>,
-    next: u64,
+pub(crate) struct Progress {
+    cursor: Position,
+    /// Done ahead of the cursor: end by start offset, never adjacent.
+    done: BTreeMap<u64, Position>,
+    next: Position,
 }
 
 impl Progress {
     /// Starts from the cursor the segment's header holds.
-    pub fn new(offset: u64, count: u64) -> Progress {
+    pub fn new(cursor: Position) -> Progress {
         Progress {
-            cursor: offset,
-            count,
+            cursor,
             done: BTreeMap::new(),
-            next: offset,
+            next: cursor,
         }
     }
 
-    /// The cursor: everything before is done.
-    pub fn cursor(&self) -> (u64, u64) {
-        (self.cursor, self.count)
+    /// Everything before is done.
+    pub fn cursor(&self) -> Position {
+        self.cursor
     }
 
-    /// The offset to read from, after skipping what is already done, and the
-    /// offset to stop at, where the next done range begins.
-    pub fn next(&mut self) -> (u64, Option<u64>) {
-        while let Some((_, &(end, _))) = self
+    /// Where to read on, and the offset to stop at because what follows is done.
+    pub fn next(&mut self) -> (Position, Option<u64>) {
+        while let Some((_, &end)) = self
             .done
-            .range(..=self.next)
+            .range(..=self.next.offset)
             .next_back()
-            .filter(|(_, (end, _))| *end > self.next)
+            .filter(|(_, end)| end.offset > self.next.offset)
         {
             self.next = end;
         }
-        (self.next, self.done.range(self.next..).next().map(|r| *r.0))
+        let bound = self.done.range(self.next.offset..).next();
+        (self.next, bound.map(|(start, _)| *start))
     }
 
     /// Everything up to `end` has been read and is in somebody's hands.
-    pub fn taken(&mut self, end: u64) {
+    pub fn taken(&mut self, end: Position) {
         self.next = end;
     }
 
@@ -58,34 +57,34 @@ impl Progress {
         self.next = self.cursor;
     }
 
-    /// A stretch of `lines` frames is done; `true` if that moved the cursor.
-    pub fn complete(&mut self, start: u64, end: u64, lines: u64) -> bool {
-        if start == self.cursor {
+    /// The stretch from `start` to `end` is done; `true` if the cursor moved.
+    pub fn complete(&mut self, start: Position, end: Position) -> bool {
+        if end.offset <= self.cursor.offset {
+            return false; // skipped meanwhile
+        }
+        if start.offset <= self.cursor.offset {
             self.cursor = end;
-            self.count += lines;
-            while let Some((end, lines)) = self.done.remove(&self.cursor) {
+            while let Some(end) = self.done.remove(&self.cursor.offset) {
                 self.cursor = end;
-                self.count += lines;
             }
             self.next = self.next.max(self.cursor);
             return true;
         }
-        let (mut start, mut end, mut lines) = (start, end, lines);
-        if let Some((&before, &(_, more))) = self
+        let before = self
             .done
-            .range(..start)
+            .range(..start.offset)
             .next_back()
-            .filter(|(_, (end, _))| *end == start)
-        {
-            start = before;
-            lines += more;
-        }
-        if let Some((far, more)) = self.done.remove(&end) {
-            end = far;
-            lines += more;
-        }
-        self.done.insert(start, (end, lines));
+            .filter(|(_, end)| end.offset == start.offset)
+            .map(|(start, _)| *start);
+        let end = self.done.remove(&end.offset).unwrap_or(end);
+        self.done.insert(before.unwrap_or(start.offset), end);
         false
+    }
+
+    /// The cursor is moved to `to` whatever is done.
+    pub fn skip(&mut self, to: Position) {
+        self.done.retain(|start, _| *start >= to.offset);
+        self.complete(self.cursor, to);
     }
 }
 
@@ -93,24 +92,27 @@ impl Progress {
 mod tests {
     use super::*;
 
+    fn at(offset: u64) -> Position {
+        Position {
+            offset,
+            count: offset as u32 / 10,
+        }
+    }
+
     #[test]
     fn the_cursor_moves_over_contiguous_stretches_in_whatever_order_they_complete() {
         for seed in 0..200 {
             let mut rng = fastrand::Rng::with_seed(seed);
             let bounds: Vec<u64> = (0..rng.usize(2..40)).map(|i| i as u64 * 10).collect();
-            let last = *bounds.last().unwrap();
             let mut spans: Vec<_> = bounds.windows(2).map(|w| (w[0], w[1])).collect();
             rng.shuffle(&mut spans);
-            let mut progress = Progress::new(0, 0);
+            let mut progress = Progress::new(at(0));
             let mut completed = Vec::new();
-            for (start, end) in spans {
-                progress.complete(start, end, 1);
-                completed.push(start);
-                let solid = bounds
-                    .iter()
-                    .find(|b| **b == last || !completed.contains(b))
-                    .unwrap();
-                assert_eq!(progress.cursor(), (*solid, solid / 10));
+            for (start, end) in &spans {
+                progress.complete(at(*start), at(*end));
+                completed.push(*start);
+                let solid = bounds.iter().find(|b| !completed.contains(b)).unwrap();
+                assert_eq!(progress.cursor(), at(*solid));
             }
             assert!(progress.done.is_empty());
         }
@@ -118,16 +120,28 @@ mod tests {
 
     #[test]
     fn after_a_rewind_only_the_gaps_are_read_again() {
-        let mut progress = Progress::new(100, 5);
-        progress.taken(200);
-        progress.complete(120, 140, 2);
-        progress.complete(140, 150, 1);
+        let mut progress = Progress::new(at(100));
+        progress.taken(at(200));
+        progress.complete(at(120), at(140));
+        progress.complete(at(140), at(150));
         progress.rewind();
-        assert_eq!(progress.next(), (100, Some(120)));
-        progress.taken(120);
-        assert_eq!(progress.next(), (150, None));
-        progress.taken(200);
-        assert!(progress.complete(100, 120, 1));
-        assert_eq!(progress.cursor(), (150, 9));
+        assert_eq!(progress.next(), (at(100), Some(120)));
+        progress.taken(at(120));
+        assert_eq!(progress.next(), (at(150), None));
+        progress.taken(at(200));
+        assert!(progress.complete(at(100), at(120)));
+        assert_eq!(progress.cursor(), at(150));
+    }
+
+    #[test]
+    fn what_was_in_flight_when_the_cursor_skipped_does_not_move_it_back() {
+        let mut progress = Progress::new(at(0));
+        progress.complete(at(10), at(20));
+        progress.complete(at(30), at(50));
+        progress.skip(at(40));
+        assert!(!progress.complete(at(0), at(10)));
+        assert_eq!(progress.cursor(), at(40));
+        progress.complete(at(40), at(60));
+        assert_eq!(progress.cursor(), at(60));
     }
 }

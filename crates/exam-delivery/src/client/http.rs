@@ -1,11 +1,11 @@
 //! HTTP and TLS, shared by the Firehose client and the look for credentials.
 
 use super::credentials::NoCredentials;
-use super::resolve::Resolver;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
 use aws_sigv4::sign::v4;
 use aws_smithy_http_client::{Connector, tls};
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -47,6 +47,21 @@ pub(super) fn roots(named: Option<&str>) -> Result<tls::TrustStore, String> {
     Ok(tls::TrustStore::empty().with_pem_certificate(pem))
 }
 
+/// Names to addresses without glibc, whose resolver reads the environment.
+#[derive(Clone, Debug)]
+struct Resolver;
+
+impl ResolveDns for Resolver {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            let found = exam_state::dns::resolve(name, 0)
+                .await
+                .map_err(ResolveDnsError::new)?;
+            Ok(found.into_iter().map(|address| address.ip()).collect())
+        })
+    }
+}
+
 /// A connector with its pool of connections; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Http(pub SharedHttpConnector);
@@ -70,7 +85,7 @@ impl Http {
                 tls::rustls_provider::CryptoMode::Ring,
             ))
             .tls_context(context)
-            .build_with_resolver(Resolver::default());
+            .build_with_resolver(Resolver);
         Ok(Http(SharedHttpConnector::new(connector)))
     }
 

@@ -8,7 +8,6 @@
 mod credentials;
 mod env;
 mod http;
-mod resolve;
 
 use crate::put::{PutBatch, PutError, RecordError};
 use aws_credential_types::Credentials;
