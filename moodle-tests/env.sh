@@ -12,7 +12,7 @@
 #   MOODLE_TESTS_INI   PHP INI lines to use instead of `extension=` our own build
 #   TEST_TMP           where the work directory is made (default /dev/shm, else /tmp)
 
-here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 repo=$(dirname "$here")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/exam-stream
 MOODLE_BRANCH=MOODLE_405_STABLE
@@ -225,6 +225,9 @@ es_db_start() {
 
 es_sql() { as_web mariadb --no-defaults --socket="$work/run/mariadb.sock" -u "$web" -BN -e "$1"; }
 
+# Takes the plugin over as it is now, into a running site.
+es_refresh() { es_plugin; es_upgrade; es_php "$site/admin/cli/purge_caches.php"; es_stop fpm; es_fpm_start; }
+
 # Restores what was cached under a name and a key, or builds it and caches it.
 # A snapshot is the database and the data directories.
 es_snapshot() { # name key builder
@@ -377,6 +380,13 @@ http {
 NGINX
     } > "$work/nginx.conf"
     "$nginx" -c "$work/nginx.conf" -e "$work/log/nginx.log" || die "nginx does not start; see $work/log/nginx.log"
+}
+
+# What a function needs that is called from another process.
+es_vars() {
+    for name in moodle site http_port redis_port serve_port; do
+        eval "printf '%s=%s\n' $name \"\${$name:-}\""
+    done > "$work/vars"
 }
 
 es_web_start() { es_fpm_start; es_nginx_start; }

@@ -39,7 +39,7 @@ case $command in
 moodle)
     begin
     [ -n "${MOODLE_TESTS_INI:-}" ] || { es_redis_start; es_serve_start; }
-    es_site; es_web_start
+    es_site; es_web_start; es_vars
     cat <<TEXT
 
 Moodle is at   http://127.0.0.1:$http_port/course/view.php?name=MATHS
@@ -59,6 +59,11 @@ amd)
     es_amd
     rm -rf "$repo/moodle-plugin/amd/build"
     cp -R "$site/local/examstream/amd/build" "$repo/moodle-plugin/amd/build"
+    ;;
+at) # work directory, function, arguments: the browser tests handle the servers of a running site by this
+    work=$1; shift
+    . "$work/vars"
+    "$@"
     ;;
 phpunit)
     begin
