@@ -21,7 +21,7 @@ MOODLE_BRANCH=MOODLE_405_STABLE
 es_packages() {
     echo "ca-certificates curl git mariadb-server-core mariadb-server mariadb-client nginx-light redis-server" \
          "php-cli php-fpm php-mysql php-curl php-gd php-intl php-mbstring php-soap php-xml php-zip" \
-         "phpunit php-mikey179-vfsstream chromium nodejs npm util-linux"
+         "phpunit php-mikey179-vfsstream chromium nodejs npm procps util-linux"
 }
 
 say() { printf '%s\n' "$*" >&2; }
@@ -140,6 +140,7 @@ es_extension() {
     cat > "$work/php.d/exam_stream.ini" <<INI
 extension=$work/exam_stream.so
 exam_stream.endpoint=http://127.0.0.1:$serve_port
+exam_stream.stream=exam
 exam_stream.state_url=redis://127.0.0.1:$redis_port
 exam_stream.spool_dir=$work/spool
 INI
@@ -152,9 +153,9 @@ es_redis_start() {
 }
 
 es_serve_start() {
-    es_spawn serve "$work/exam-stream" serve --listen "127.0.0.1:$serve_port" --data "$work/serve" \
+    es_spawn serve "$work/exam-stream" serve --listen "127.0.0.1:$serve_port" --dir "$work/serve" --stream exam \
         --state "redis://127.0.0.1:$redis_port"
-    es_await 15 'exam-stream serve' curl -s -o /dev/null "http://127.0.0.1:$serve_port/"
+    es_await 15 'exam-stream serve' curl -s -o /dev/null "http://127.0.0.1:$serve_port/health"
 }
 
 # A copy of Moodle with the plugin where it is installed. Moodle itself is copied
@@ -343,6 +344,15 @@ es_fpm_start() {
     PHP_INI_SCAN_DIR=":$work/php.d" "$fpm" --fpm-config "$work/fpm.conf" --daemonize
     es_await 10 php-fpm test -S "$work/run/fpm.sock"
 }
+
+# As the kernel does when memory is short: the master and its children at once.
+es_fpm_kill() {
+    pid=$(cat "$work/run/fpm.pid") && kill -KILL "$pid" $(ps -o pid= --ppid "$pid") 2>/dev/null
+    rm -f "$work/run/fpm.pid" "$work/run/fpm.sock"
+}
+
+es_unload() { mv "$work/php.d/exam_stream.ini" "$work/php.d/exam_stream.off"; es_stop fpm; es_fpm_start; }
+es_load() { mv "$work/php.d/exam_stream.off" "$work/php.d/exam_stream.ini"; es_stop fpm; es_fpm_start; }
 
 es_nginx_start() {
     nginx=$(PATH=$PATH:/usr/sbin command -v nginx) || die "nginx is not installed"
