@@ -51,7 +51,7 @@ Ctrl-C ends it and leaves nothing behind.
 TEXT
     # In the background, so that Ctrl-C need not wait for it.
     while sleep 60 & wait $!; do
-        es_php "$site/admin/cli/cron.php" > "$work/log/cron.log" 2>&1
+        es_php "$site/admin/cli/cron.php" --keep-alive=0 > "$work/log/cron.log" 2>&1 & wait $!
     done
     ;;
 amd)
