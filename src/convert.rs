@@ -1,100 +1,93 @@
-//! PHP values to JSON and back, by PHP's own encoder and decoder: what they
-//! accept, refuse and call (`JsonSerializable`) is what a PHP programmer knows,
-//! and they are several times faster than a walk of ours over the values.
+//! PHP values to JSON and back, by PHP's own json_encode() and json_decode():
+//! what they accept, refuse and call (`JsonSerializable`) is what a PHP
+//! programmer knows, and they are several times faster than a walk of ours.
 
-use std::ffi::{c_char, c_int};
-use std::mem::MaybeUninit;
+use std::ffi::c_char;
 use std::ptr;
 
-use ext_php_rs::boxed::ZBox;
-use ext_php_rs::ffi::{zend_long, zend_string};
+use exam_record::MAX_DEPTH;
+use ext_php_rs::ffi::{zend_call_known_function, zend_fetch_function_str};
 use ext_php_rs::types::{ZendStr, Zval};
-use ext_php_rs::zend::{ExecutorGlobals, Function};
+use ext_php_rs::zend::ExecutorGlobals;
 
 /// `JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_PRESERVE_ZERO_FRACTION`:
-/// the same value as plain `json_encode()`, in fewer bytes, and a float stays one.
-const ENCODE: c_int = 64 | 256 | 1024;
-/// `JSON_OBJECT_AS_ARRAY`.
-const DECODE: zend_long = 1;
-/// The default of json_encode() and json_decode().
-const DEPTH: zend_long = 512;
+/// the same value as with no flags, in fewer bytes, and a float stays one.
+const ENCODE: i64 = 64 | 256 | 1024;
+/// `JSON_THROW_ON_ERROR`: leaves what json_last_error() says to the page alone.
+const THROW: i64 = 4_194_304;
+/// The default of json_decode().
+const DEPTH: i64 = 512;
 
-/// PHP's `smart_str`, unchanged since PHP 7.0.
-#[repr(C)]
-struct SmartStr {
-    string: *mut zend_string,
-    allocated: usize,
-}
-
-unsafe extern "C" {
-    // ext/json is part of every PHP since 8.0; both are exported for other extensions.
-    fn php_json_encode_ex(
-        buffer: *mut SmartStr,
-        value: *const Zval, // C says zval *, and changes only recursion marks
-        options: c_int,
-        depth: zend_long,
-    ) -> c_int;
-    fn php_json_decode_ex(
-        return_value: *mut Zval,
-        json: *const c_char,
-        length: usize,
-        options: zend_long,
-        depth: zend_long,
-    ) -> c_int;
-}
-
-/// Why a value is not JSON.
-pub enum EncodeError {
+/// Why there is no result.
+pub enum Failure {
     /// PHP's own sentence ("Recursion detected", "Inf and NaN cannot be JSON encoded").
     Refused(String),
-    /// A `JsonSerializable` threw; the exception is pending in PHP.
+    /// PHP code that was run threw; the exception is pending.
     Thrown,
 }
 
-/// The JSON of `value`. May run PHP code (`JsonSerializable`), hence throw or
-/// bail out: the caller holds no lock and nothing that must be dropped.
-pub fn encode(value: &Zval) -> Result<ZBox<ZendStr>, EncodeError> {
-    let mut buffer = SmartStr {
-        string: ptr::null_mut(),
-        allocated: 0,
-    };
-    // SAFETY: an empty smart_str and a live zval, on a PHP thread.
-    let result = unsafe { php_json_encode_ex(&mut buffer, value, ENCODE, DEPTH) };
-    // SAFETY: what the encoder allocated is ours now, one reference.
-    let json = unsafe { buffer.string.as_mut() }.map(|s| unsafe { ZBox::from_raw(s) });
-    if ExecutorGlobals::has_exception() {
-        return Err(EncodeError::Thrown);
-    }
-    match json {
-        Some(json) if result == 0 => Ok(json),
-        _ => Err(EncodeError::Refused(last_error())),
-    }
+/// The JSON of `value`, a PHP string. May run PHP code (`JsonSerializable`),
+/// hence throw or bail out: the caller holds no lock and nothing that must be
+/// dropped.
+pub fn encode(value: &Zval) -> Result<Zval, Failure> {
+    call(
+        "json_encode",
+        [value.shallow_clone(), long(ENCODE | THROW), long(i64::from(MAX_DEPTH))],
+    )
 }
 
 /// The PHP value of `json`, objects as arrays.
-pub fn decode(json: &[u8]) -> Result<Zval, String> {
-    let mut value = MaybeUninit::new(Zval::new());
-    // SAFETY: pointer and length of one slice; on failure the value is null.
+pub fn decode(json: &[u8]) -> Result<Zval, Failure> {
+    let mut text = Zval::new();
+    text.set_zend_string(ZendStr::new(json, false));
+    let mut assoc = Zval::new();
+    assoc.set_bool(true);
+    call("json_decode", [text, assoc, long(DEPTH), long(THROW)])
+}
+
+fn call<const N: usize>(name: &str, mut arguments: [Zval; N]) -> Result<Zval, Failure> {
+    // SAFETY: pointer and length of one name, on a PHP thread.
+    let function = unsafe { zend_fetch_function_str(name.as_ptr().cast::<c_char>(), name.len()) };
+    if function.is_null() {
+        return Err(Failure::Refused(format!("PHP's {name}() is disabled")));
+    }
+    let mut result = Zval::new();
+    // SAFETY: a function of PHP, as many live values as is said, no object, no names.
     unsafe {
-        let result = php_json_decode_ex(
-            value.as_mut_ptr(),
-            json.as_ptr().cast(),
-            json.len(),
-            DECODE,
-            DEPTH,
+        zend_call_known_function(
+            function,
+            ptr::null_mut(),
+            ptr::null_mut(),
+            &mut result,
+            N as u32,
+            arguments.as_mut_ptr(),
+            ptr::null_mut(),
         );
-        if result == 0 {
-            Ok(value.assume_init())
-        } else {
-            Err(last_error())
-        }
+    }
+    if !ExecutorGlobals::has_exception() {
+        return Ok(result);
+    }
+    let refused = ExecutorGlobals::get()
+        .exception()
+        .is_some_and(|e| e.get_class_name().is_ok_and(|class| class == "JsonException"));
+    if !refused {
+        return Err(Failure::Thrown);
+    }
+    // Within the frame of an internal function there is nothing to undo but this.
+    match ExecutorGlobals::take_exception() {
+        Some(exception) => Err(Failure::Refused(
+            exception
+                .try_call_method("getMessage", vec![])
+                .ok()
+                .and_then(|message| message.string())
+                .unwrap_or_default(),
+        )),
+        None => Err(Failure::Thrown),
     }
 }
 
-/// PHP's sentence for what its encoder or decoder refused last.
-fn last_error() -> String {
-    Function::try_from_function("json_last_error_msg")
-        .and_then(|function| function.try_call(vec![]).ok())
-        .and_then(|message| message.string())
-        .unwrap_or_else(|| "it cannot be JSON encoded".to_owned())
+fn long(value: i64) -> Zval {
+    let mut zval = Zval::new();
+    zval.set_long(value);
+    zval
 }

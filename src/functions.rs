@@ -14,15 +14,17 @@ use ext_php_rs::args::Arg;
 use ext_php_rs::builders::{ClassBuilder, FunctionBuilder};
 use ext_php_rs::error::Result as PhpResult;
 use ext_php_rs::exception::PhpException;
-use ext_php_rs::ffi::{IS_ARRAY, IS_STRING, zend_long, zend_string};
+use ext_php_rs::ffi::{
+    IS_ARRAY, IS_STRING, ext_php_rs_compiler_globals, zend_function, zend_hash_str_find_ptr_lc, zend_long, zend_string,
+};
 use ext_php_rs::flags::DataType;
 use ext_php_rs::types::{ZendStr, Zval};
 use ext_php_rs::zend::{
-    BailoutGuard, ClassEntry, ExecuteData, ExecutorGlobals, ModuleEntry, run_handler,
+    BailoutGuard, ClassEntry, ExecuteData, run_handler,
 };
 use ext_php_rs::zend_fastcall;
 
-use crate::convert::{self, EncodeError};
+use crate::convert::{self, Failure};
 use crate::{info, ini, process, reader};
 
 unsafe extern "C" {
@@ -70,14 +72,20 @@ pub fn all() -> [FunctionBuilder<'static>; 5] {
 /// exception that keeps the object handlers (hence file, line and trace) of its
 /// parent. Called from MINIT.
 pub fn declare() -> PhpResult<()> {
-    // SAFETY: in MINIT the engine's current module is ours; its function table
-    // and the argument tables behind it are ours, kept for the life of the
-    // process, and nobody reads them before MINIT is over.
+    let name = b"exam_stream_put";
+    // SAFETY: in MINIT, when the function was just registered and nobody reads
+    // its arguments yet; the engine's table of them is ours or its own copy.
     unsafe {
-        let module: *mut ModuleEntry = ExecutorGlobals::get().current_module;
-        let put = (*module).functions;
-        let record = (*put).arg_info.add(2).cast_mut();
-        (*record).type_.type_mask = 1 << IS_STRING | 1 << IS_ARRAY;
+        let put: *mut zend_function = zend_hash_str_find_ptr_lc(
+            (*ext_php_rs_compiler_globals()).function_table,
+            name.as_ptr().cast(),
+            name.len(),
+        )
+        .cast();
+        if let Some(put) = put.as_mut() {
+            let record = put.internal_function.arg_info.add(1);
+            (*record).type_.type_mask = 1 << IS_STRING | 1 << IS_ARRAY;
+        }
     }
     ClassBuilder::new("ExamStream\\StateException")
         // SAFETY: ext/spl is part of every PHP and started before us.
@@ -163,12 +171,14 @@ fn state(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     let value = match reader::read(&AttemptKey::new(site, attempt)) {
         Ok(None) => return Ok(()),
         Ok(Some(json)) => convert::decode(&json),
-        Err(why) => Err(why),
+        Err(why) => Err(Failure::Refused(why)),
     };
-    *retval = value.map_err(|why| {
-        // SAFETY: registered in MINIT, which ran before any function.
-        let class = unsafe { &*STATE_EXCEPTION.load(Ordering::Acquire) };
-        PhpException::new(why, 0, class).throw();
+    *retval = value.map_err(|failure| {
+        if let Failure::Refused(why) = failure {
+            // SAFETY: registered in MINIT, which ran before any function.
+            let class = unsafe { &*STATE_EXCEPTION.load(Ordering::Acquire) };
+            PhpException::new(why, 0, class).throw();
+        }
         Thrown
     })?;
     Ok(())
@@ -177,7 +187,7 @@ fn state(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
 fn stats(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     // SAFETY: no letters, no pointers.
     parsed(unsafe { zend_parse_parameters(arguments(ex), c"".as_ptr()) })?;
-    *retval = info::stats();
+    *retval = convert::decode(info::stats().to_string().as_bytes()).map_err(|_| Thrown)?;
     Ok(())
 }
 
@@ -248,10 +258,10 @@ fn with_line<R>(record: &Zval, accept: impl FnOnce(&[u8]) -> R) -> Result<R, Ref
         text.as_bytes()
     } else if record.is_array() {
         json = convert::encode(record).map_err(|why| match why {
-            EncodeError::Refused(why) => Refusal::Value(format!("the array is not JSON: {why}")),
-            EncodeError::Thrown => Refusal::Thrown,
+            Failure::Refused(why) => Refusal::Value(format!("the array is not JSON: {why}")),
+            Failure::Thrown => Refusal::Thrown,
         })?;
-        json.as_bytes()
+        json.zend_str().map_or(&b""[..], |text| text.as_bytes())
     } else {
         // SAFETY: a live value; PHP's name of its type is static.
         let given = unsafe { std::ffi::CStr::from_ptr(zend_zval_type_name(record)) };

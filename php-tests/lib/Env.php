@@ -6,6 +6,10 @@ namespace ExamStream\Tests;
 /** The programs under test and beside it, and where they are. */
 final class Env
 {
+    /** The extension's settings, without the prefix. */
+    private const OWN = ['endpoint', 'region', 'stream', 'spool_dir', 'spool_max_bytes', 'sync_ms', 'linger_ms',
+        'aggregate_bytes', 'sender', 'shutdown_ms', 'state_url', 'state_timeout_ms', 'log'];
+
     public static function extension(): string
     {
         return self::path('EXAM_STREAM_SO');
@@ -46,7 +50,7 @@ final class Env
     }
 
     /**
-     * @param array<string, string|int> $ini exam_stream.* without the prefix, or full names
+     * @param array<string, string|int> $ini exam_stream.* without the prefix, and others of PHP
      * @return list<string> arguments of php and php-fpm
      */
     public static function ini(array $ini): array
@@ -59,7 +63,7 @@ final class Env
             }
         }
         foreach ($ini as $name => $value) {
-            array_push($args, '-d', (strpos($name, '.') === false ? "exam_stream.$name" : $name) . "=\"$value\"");
+            array_push($args, '-d', (in_array($name, self::OWN, true) ? "exam_stream.$name" : $name) . "=\"$value\"");
         }
         return $args;
     }

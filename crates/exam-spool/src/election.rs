@@ -36,6 +36,7 @@ pub struct Election {
 
 impl Spool {
     /// Becomes the sender, unless another process, or another thread of this one, is.
+    /// Puts in order what dead processes left half done.
     pub fn try_elect(&self) -> io::Result<Option<Election>> {
         let node = node(self)?;
         let token = process_token();
@@ -47,7 +48,12 @@ impl Spool {
             return Ok(None);
         }
         match rustix::fs::fcntl_lock(node.fd(), FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Election { node })),
+            Ok(()) => {
+                let election = Election { node };
+                self.sweep()?;
+                self.recount()?;
+                Ok(Some(election))
+            }
             Err(e) => {
                 node.elected.store(0, Ordering::Release);
                 match e {

@@ -63,8 +63,9 @@ impl Spool {
                 io::ErrorKind::StorageFull.into(),
             ));
         }
+        writer.sync().map_err(io("sync the quarantine"))?;
         writer.seal();
-        sys::sync_dir(self.dir()).map_err(io("sync"))?;
+        sys::sync_dir(self.dir()).map_err(io("sync its directory"))?;
         totals::count_quarantined(self, records.len() as u64).map_err(io("count"))
     }
 

@@ -4,7 +4,7 @@
 //! inherited descriptor would be the parent's too, and a mutex held at a fork
 //! would never be released in the child.
 
-use crate::sys;
+use crate::{cell, sys};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{FlockOperation, flock};
 use std::io;
@@ -12,9 +12,9 @@ use std::time::Duration;
 
 pub(crate) const NAME: &str = "quota";
 
-/// How long a put waits for the lock. It is held for microseconds, so whoever
+/// How long anyone waits for a lock of the spool. It is held for microseconds, so whoever
 /// holds it longer has been stopped.
-const PATIENCE: Duration = Duration::from_millis(20);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(20);
 const PAUSE: Duration = Duration::from_micros(100);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,61 +42,56 @@ pub(crate) fn leased(len: u64, unit: u64) -> u64 {
 /// `None`: the lock was not to be had in time.
 pub(crate) fn update<R>(
     dir: BorrowedFd<'_>,
+    patience: Duration,
     change: impl FnOnce(&mut Quota) -> R,
 ) -> io::Result<Option<R>> {
-    let Some(file) = locked(dir, PATIENCE)? else {
+    let file = sys::open(dir, NAME)?;
+    if !lock_within(&file, FlockOperation::NonBlockingLockExclusive, patience)? {
         return Ok(None);
-    };
-    let before = load(&file)?;
+    }
+    let (generation, bytes) = cell::load(&file)?;
+    let before = Quota::decode(bytes);
     let mut quota = before;
     let result = change(&mut quota);
-    if quota != before {
-        let mut bytes = [0; 20];
-        bytes[..8].copy_from_slice(&quota.used.to_le_bytes());
-        bytes[8..16].copy_from_slice(&quota.refused.to_le_bytes());
-        let crc = crc32c::crc32c(&bytes[..16]);
-        bytes[16..].copy_from_slice(&crc.to_le_bytes());
-        sys::pwrite_all(&file, &bytes, 0)?;
+    if quota != before || generation == 0 {
+        cell::store(&file, generation + 1, &quota.encode())?;
     }
     Ok(Some(result))
 }
 
 pub(crate) fn read(dir: BorrowedFd<'_>) -> io::Result<Quota> {
-    load(&sys::open(dir, NAME)?)
+    Ok(Quota::decode(cell::load(&sys::open(dir, NAME)?)?.1))
 }
 
-fn locked(dir: BorrowedFd<'_>, patience: Duration) -> io::Result<Option<OwnedFd>> {
-    let file = sys::open(dir, NAME)?;
+impl Quota {
+    fn encode(self) -> [u8; 16] {
+        (u128::from(self.used) | u128::from(self.refused) << 64).to_le_bytes()
+    }
+
+    fn decode(bytes: [u8; 16]) -> Self {
+        let both = u128::from_le_bytes(bytes);
+        Self {
+            used: both as u64,
+            refused: (both >> 64) as u64,
+        }
+    }
+}
+
+/// Whether the lock was to be had in this time.
+pub(crate) fn lock_within(
+    file: &OwnedFd,
+    how: FlockOperation,
+    patience: Duration,
+) -> io::Result<bool> {
     let mut waited = Duration::ZERO;
     loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) if waited >= patience => return Ok(None),
+        match flock(file, how) {
+            Ok(()) => return Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) if waited >= patience => return Ok(false),
             Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(PAUSE),
+            Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }
         waited += PAUSE;
     }
-}
-
-/// A figure torn by a power cut reads as nothing, and counting heals it.
-fn load(file: &OwnedFd) -> io::Result<Quota> {
-    let mut b = Vec::with_capacity(20);
-    sys::pread_to(file, &mut b, 20, 0)?;
-    let word = |i: usize| {
-        b.get(i..i + 8)
-            .and_then(|w| w.try_into().ok())
-            .map_or(0, u64::from_le_bytes)
-    };
-    let crc = b
-        .get(16..20)
-        .and_then(|w| w.try_into().ok())
-        .map_or(0, u32::from_le_bytes);
-    if b.len() < 20 || crc != crc32c::crc32c(&b[..16]) {
-        return Ok(Quota::default());
-    }
-    Ok(Quota {
-        used: word(0),
-        refused: word(8),
-    })
 }

@@ -1,8 +1,7 @@
 //! The directory: who may use it, what lies in it, how much of its limit is taken.
 
 use crate::error::{OpenError, SegmentError, WriteError};
-use crate::frame::Position;
-use crate::header::{self, Cursor, SegmentId};
+use crate::header::{self, Cursor, Notes, SegmentId};
 use crate::quota::{self, Quota};
 use crate::segment::Segment;
 use crate::totals::{self, Totals};
@@ -13,7 +12,8 @@ use rustix::fs::{self, FlockOperation, Gid, Mode, OFlags, Uid};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The suffixes of the files in a spool.
 pub(crate) const SEGMENT: &str = ".seg";
@@ -30,6 +30,8 @@ const UNIT: std::ops::RangeInclusive<u64> = 1024..=64 * 1024;
 /// delivered segments frees room in small steps.
 const SEGMENTS: u64 = 8;
 const LEAST_SEGMENT: u64 = 4096;
+/// Ordinals have 32 bits.
+const MOST_SEGMENT: u64 = 1 << 30;
 const LEAST_LIMIT: u64 = 16 * 1024;
 /// A full spool is asked again after this long, by each process.
 const FULL_MICROS: u64 = 5_000;
@@ -72,6 +74,8 @@ pub(crate) struct Inner {
     refused: AtomicU64,
     /// Until when (microseconds since 1970) nobody asks for a lease, because there was none.
     full_until: AtomicU64,
+    /// A deletion was counted, but the file may still be there.
+    pub removal_failed: AtomicBool,
 }
 
 impl Spool {
@@ -120,15 +124,28 @@ impl Spool {
             unit,
             refused: AtomicU64::new(0),
             full_until: AtomicU64::new(0),
+            removal_failed: AtomicBool::new(false),
         };
         let spool = Spool(Arc::new(inner));
-        for name in [quota::NAME, totals::NAME] {
-            spool.ensure_file(name).map_err(io("create its counters"))?;
+        // Counters there: somebody was here before. The directory is not synced
+        // again then: the first put of a new process must not wait for a disk.
+        let there = |name| sys::open(spool.dir(), name).is_ok();
+        if !there(quota::NAME) || !there(totals::NAME) {
+            spool.prepare().map_err(io("create its counters"))?;
         }
-        sys::sync_dir(spool.dir()).map_err(io("sync it"))?;
         Ok(spool)
     }
 
+    /// Counters first, their blocks included, so that the disk may be full later.
+    fn prepare(&self) -> io::Result<()> {
+        self.ensure_file(quota::NAME)?;
+        self.recount()?;
+        self.ensure_file(totals::NAME)?;
+        totals::prepare(self)?;
+        sys::sync_dir(self.dir())
+    }
+
+    /// What it was opened with.
     pub fn config(&self) -> &Config {
         &self.0.config
     }
@@ -147,17 +164,17 @@ impl Spool {
     }
 
     /// Opens all segments, the oldest first. Those that cannot be read are
-    /// left out (and kept): [`Spool::segment_ids`] with [`Spool::segment`] tells why.
+    /// left out (and kept): [`Spool::segment_names`] with [`Spool::segment`] tells why.
     pub fn segments(&self) -> io::Result<Vec<Segment>> {
         Ok(self
-            .segment_ids()?
+            .segment_names()?
             .into_iter()
             .filter_map(|id| self.segment(id).ok().flatten())
             .collect())
     }
 
-    /// The ids of all segments, the oldest first: one directory read, nothing opened.
-    pub fn segment_ids(&self) -> io::Result<Vec<SegmentName>> {
+    /// The names of all segments, the oldest first: one directory read, nothing opened.
+    pub fn segment_names(&self) -> io::Result<Vec<SegmentName>> {
         self.names(SEGMENT)
     }
 
@@ -176,13 +193,17 @@ impl Spool {
     }
 
     /// Counts puts refused for a reason the writer does not know; its own it counts itself.
+    ///
+    /// Never waits: if another process has the counters at this moment, the
+    /// next one to be counted takes these along.
     pub fn count_refused(&self, records: u64) {
         self.0.refused.fetch_add(records, Ordering::Relaxed);
+        let _ = self.update_quota(Duration::ZERO, |_| ());
     }
 
     /// The spool's counters over all time and all processes.
     pub fn totals(&self) -> io::Result<Totals> {
-        self.update_quota(|_| ())?;
+        self.update_quota(quota::PATIENCE, |_| ())?;
         totals::read(self)
     }
 
@@ -197,7 +218,7 @@ impl Spool {
 
     /// Whether `cursor` is past all of `targets`; forgets those it is past.
     pub fn passed(&self, targets: &mut Targets, cursor: Cursor) -> io::Result<bool> {
-        let mut there = self.segment_ids()?;
+        let mut there = self.segment_names()?;
         there.retain(|name| targets.0.iter().any(|(id, _)| *id == name.id));
         let mut left = Vec::new();
         for name in there {
@@ -251,7 +272,6 @@ impl Spool {
         &self,
         stream: &str,
         suffix: &str,
-        cursors: [Position; 2],
     ) -> io::Result<(SegmentName, OwnedFd)> {
         let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
         for _ in 0..8 {
@@ -261,7 +281,7 @@ impl Spool {
             };
             let unfinished = format!("{}{UNFINISHED}", name.id);
             let file = self.create(&unfinished)?;
-            let made = self.finish_segment(&name, suffix, &unfinished, &file, cursors);
+            let made = self.finish_segment(&name, suffix, &unfinished, &file);
             match made {
                 Ok(()) => return Ok((name, file)),
                 // A sweep took it for left behind, in the moment before the lock.
@@ -288,10 +308,13 @@ impl Spool {
         suffix: &str,
         unfinished: &str,
         file: &OwnedFd,
-        cursors: [Position; 2],
     ) -> io::Result<()> {
         fs::flock(file, FlockOperation::NonBlockingLockExclusive)?;
-        sys::pwrite_all(file, &header::encode(name.id, &name.stream, cursors), 0)?;
+        sys::pwrite_all(
+            file,
+            &header::encode(name.id, &name.stream, [header::START; 2], Notes::default()),
+            0,
+        )?;
         sys::rename(self.dir(), unfinished, &name.file(suffix))
     }
 
@@ -301,8 +324,7 @@ impl Spool {
         &self,
         id: SegmentId,
         stream: &str,
-        cursors: [Position; 2],
-        frames: &[u8],
+        bytes: &[u8],
     ) -> io::Result<()> {
         let name = SegmentName {
             id,
@@ -312,8 +334,7 @@ impl Spool {
         let file = self.create(&unfinished)?;
         let write = || {
             fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-            sys::pwrite_all(&file, &header::encode(id, stream, cursors), 0)?;
-            sys::pwrite_all(&file, frames, header::LEN)?;
+            sys::pwrite_all(&file, bytes, 0)?;
             sys::sync_data(&file)?;
             sys::rename(self.dir(), &unfinished, &name.file(SEGMENT))?;
             sys::sync_dir(self.dir())
@@ -323,8 +344,9 @@ impl Spool {
             let _ = sys::unlink(self.dir(), &unfinished);
             return written;
         }
-        let share = quota::share(header::LEN + frames.len() as u64, true, 0, self.0.unit);
-        self.update_quota(|quota| quota.used += share).map(drop)
+        let share = quota::share(bytes.len() as u64, true, 0, self.0.unit);
+        self.update_quota(quota::PATIENCE, |quota| quota.used += share)
+            .map(drop)
     }
 
     pub(crate) fn names(&self, suffix: &str) -> io::Result<Vec<SegmentName>> {
@@ -343,8 +365,8 @@ impl Spool {
     }
 
     /// Removes what dead processes left half made, and finishes a deletion a
-    /// dead sender had begun. The sender calls it when it is elected.
-    pub fn sweep(&self) -> io::Result<()> {
+    /// dead sender had begun.
+    pub(crate) fn sweep(&self) -> io::Result<()> {
         for entry in fs::Dir::read_from(self.dir())? {
             let entry = entry?;
             let Some(name) = entry
@@ -366,8 +388,8 @@ impl Spool {
     }
 
     /// Counts the directory, so that the taken bytes are what is there: heals
-    /// what processes that died in the midst of something left. The sender
-    /// calls it when it is elected and every few seconds.
+    /// what processes that died in the midst of something left. Done when a
+    /// sender is elected; the sender calls it every few seconds.
     pub fn recount(&self) -> io::Result<Usage> {
         const TRIES: usize = 3;
         let mut counted = 0;
@@ -375,7 +397,7 @@ impl Spool {
             let before = quota::read(self.dir())?.used;
             counted = self.count_used()?;
             // Only a figure nobody moved while it was counted is right.
-            let set = self.update_quota(|q| {
+            let set = self.update_quota(quota::PATIENCE, |q| {
                 let still = q.used == before;
                 if still {
                     q.used = counted;
@@ -407,10 +429,11 @@ impl Spool {
     /// Changes the quota file; refusals waiting to be counted go along.
     pub(crate) fn update_quota<R>(
         &self,
+        patience: Duration,
         change: impl FnOnce(&mut Quota) -> R,
     ) -> io::Result<Option<R>> {
         let refused = self.0.refused.swap(0, Ordering::Relaxed);
-        let done = quota::update(self.dir(), |quota| {
+        let done = quota::update(self.dir(), patience, |quota| {
             quota.refused += refused;
             change(quota)
         });
@@ -420,6 +443,14 @@ impl Spool {
         done
     }
 
+    /// Leases bytes beyond the limit, for the sender, which must be able to put
+    /// aside what keeps the spool from draining.
+    pub(crate) fn lease_unlimited(&self, wanted: u64) -> io::Result<u64> {
+        let wanted = wanted.next_multiple_of(self.0.unit);
+        self.update_quota(quota::PATIENCE, |quota| quota.used += wanted)?;
+        Ok(wanted)
+    }
+
     /// Leases up to `wanted` bytes in whole units, for a writer at time `now`.
     pub(crate) fn lease(&self, wanted: u64, now: u64) -> io::Result<u64> {
         let until = self.0.full_until.load(Ordering::Relaxed);
@@ -427,7 +458,7 @@ impl Spool {
             return Ok(0);
         }
         let (limit, unit) = (self.0.config.max_bytes, self.0.unit);
-        let granted = self.update_quota(|quota| {
+        let granted = self.update_quota(quota::PATIENCE, |quota| {
             let room = limit.saturating_sub(quota.used) / unit * unit;
             let granted = wanted.next_multiple_of(unit).min(room);
             quota.used += granted;
@@ -445,7 +476,9 @@ impl Spool {
 
     pub(crate) fn give_back(&self, bytes: u64) -> io::Result<()> {
         if bytes > 0 {
-            self.update_quota(|quota| quota.used = quota.used.saturating_sub(bytes))?;
+            self.update_quota(quota::PATIENCE, |quota| {
+                quota.used = quota.used.saturating_sub(bytes)
+            })?;
             self.0.full_until.store(0, Ordering::Relaxed);
         }
         Ok(())
@@ -456,7 +489,7 @@ impl Spool {
         config
             .segment_bytes
             .min(config.max_bytes / SEGMENTS)
-            .max(LEAST_SEGMENT)
+            .clamp(LEAST_SEGMENT, MOST_SEGMENT)
     }
 }
 

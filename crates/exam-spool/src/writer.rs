@@ -4,7 +4,7 @@ use crate::error::WriteError;
 use crate::frame::{self, MAX_RECORD, OVERHEAD, Position, SEAL};
 use crate::header::{self, Header, Parsed};
 use crate::quota;
-use crate::spool::{SegmentName, Spool, is_ours};
+use crate::spool::{QUARANTINE, SegmentName, Spool, is_ours};
 use crate::{process, sys};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -50,8 +50,6 @@ struct Open {
     /// of a failed write are written over, not behind.
     end: Position,
     limit: u64,
-    /// RLIMIT_FSIZE: a write beyond it is answered with a signal, not an error.
-    ceiling: u64,
 }
 
 impl Writer {
@@ -121,8 +119,8 @@ impl Writer {
     }
 
     /// Ends the segment, so that it can be deleted as soon as it is consumed.
-    pub fn seal(mut self) {
-        self.end_segment();
+    pub fn seal(self) {
+        drop(self);
     }
 
     /// As many of `records` as go into one segment with one write; 0 if full.
@@ -130,67 +128,30 @@ impl Writer {
         if now < self.disk_full_until && self.disk_full_until - now <= DISK_FULL_MICROS {
             return Ok(0);
         }
-        let first = (OVERHEAD + records[0].len() + SEAL) as u64;
-        if self
-            .segment
-            .as_ref()
-            .is_some_and(|s| s.end.count > 0 && s.end.offset + first > s.limit)
-        {
-            self.end_segment();
-        }
-        let mut start = self.segment.as_ref().map_or(header::LEN, |s| s.end.offset);
-        let limit = self
-            .segment
-            .as_ref()
-            .map_or_else(|| self.spool.segment_limit(), |s| s.limit);
-        let mut fit = Fit::of(records, |size, n| {
-            n == 0 || (start + size + SEAL as u64 <= limit && size <= MAX_WRITE)
-        });
-        if start + fit.size + SEAL as u64 > self.leased {
-            if self.segment.as_ref().is_some_and(Open::condemned) {
-                self.end_segment();
-                start = header::LEN;
-            }
-            let wanted = quota::leased(start + fit.size, self.spool.0.unit) - self.leased;
-            self.leased += self.spool.lease(wanted, now)?;
-            let leased = self.leased;
-            fit = Fit::of(records, |size, n| {
-                n < fit.n && start + size + SEAL as u64 <= leased
-            });
-            if fit.n == 0 {
+        let fitting = match self.make_room(records, now) {
+            Ok(fit) => &records[..fit.n],
+            Err(e) => {
                 self.give_back_unused();
-                return Ok(0);
+                return self.unless_full(e, now);
             }
-        }
-        if self.segment.is_none() {
-            match self.open_segment() {
-                Ok(segment) => self.segment = Some(segment),
-                Err(e) => {
-                    self.give_back_unused();
-                    return self.unless_full(e, now);
-                }
-            }
-        }
-        let Some(segment) = &mut self.segment else {
+        };
+        let Some(segment) = self.segment.as_mut().filter(|_| !fitting.is_empty()) else {
+            self.give_back_unused();
             return Ok(0);
         };
-        if segment.end.offset + fit.size + SEAL as u64 > segment.ceiling {
-            self.end_segment();
-            return Ok(0);
-        }
         self.buf.clear();
-        for (record, ordinal) in records[..fit.n].iter().zip(segment.end.count + 1..) {
+        for (record, ordinal) in fitting.iter().zip(segment.end.count + 1..) {
             frame::encode(&mut self.buf, segment.salt, ordinal, now, record);
         }
         let written = sys::pwrite(&segment.file, &self.buf, segment.end.offset);
         if let Ok(written) = written
             && written == self.buf.len()
         {
-            segment.end.offset += fit.size;
-            segment.end.count += fit.n as u32;
-            return Ok(fit.n);
+            segment.end.offset += written as u64;
+            segment.end.count += fitting.len() as u32;
+            return Ok(fitting.len());
         }
-        let whole = Fit::of(&records[..fit.n], |size, _| {
+        let whole = Fit::of(fitting, |size, _| {
             size <= *written.as_ref().unwrap_or(&0) as u64
         });
         segment.end.offset += whole.size;
@@ -206,6 +167,68 @@ impl Writer {
         }
     }
 
+    /// Sees to a segment and a lease, and says how many of `records` they are for.
+    fn make_room(&mut self, records: &[&[u8]], now: u64) -> io::Result<Fit> {
+        let first = (OVERHEAD + records[0].len() + SEAL) as u64;
+        if self
+            .segment
+            .as_ref()
+            .is_some_and(|s| s.end.offset + first > s.limit)
+        {
+            self.end_segment();
+        }
+        let limit = self
+            .segment
+            .as_ref()
+            .map_or_else(|| self.segment_limit(), |s| s.limit);
+        let mut start = self.segment.as_ref().map_or(header::LEN, |s| s.end.offset);
+        let mut fit = Fit::of(records, |size, n| {
+            n == 0 || (start + size + SEAL as u64 <= limit && size <= MAX_WRITE)
+        });
+        if start + fit.size + SEAL as u64 > self.leased {
+            if self.segment.as_ref().is_some_and(Open::condemned) {
+                self.end_segment();
+                start = header::LEN;
+            }
+            let wanted = quota::leased(start + fit.size, self.spool.0.unit) - self.leased;
+            self.leased += self.lease(wanted, now)?;
+            let leased = self.leased;
+            fit = Fit::of(records, |size, n| {
+                n < fit.n && start + size + SEAL as u64 <= leased
+            });
+        }
+        if fit.n > 0 && self.segment.is_none() {
+            // Beyond the ceiling the kernel answers with a signal, not with an error.
+            if start + fit.size + SEAL as u64 > file_size_ceiling() {
+                return Ok(Fit { n: 0, size: 0 });
+            }
+            self.segment = Some(self.open_segment()?);
+        }
+        Ok(fit)
+    }
+
+    fn lease(&self, wanted: u64, now: u64) -> io::Result<u64> {
+        match self.suffix {
+            QUARANTINE => self.spool.lease_unlimited(wanted),
+            _ => self.spool.lease(wanted, now),
+        }
+    }
+
+    /// Where a segment is to end. What is put aside in one go stays in one file.
+    fn segment_limit(&self) -> u64 {
+        match self.suffix {
+            QUARANTINE => u64::MAX,
+            _ => self.spool.segment_limit().min(file_size_ceiling()),
+        }
+    }
+
+    /// Syncs the current segment's file.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.segment
+            .as_ref()
+            .map_or(Ok(()), |s| sys::sync_data(&s.file))
+    }
+
     fn unless_full(&mut self, error: io::Error, now: u64) -> io::Result<usize> {
         match Errno::from_io_error(&error) {
             Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => {
@@ -217,21 +240,14 @@ impl Writer {
     }
 
     fn open_segment(&self) -> io::Result<Open> {
-        let start = Position {
-            offset: header::LEN,
-            count: 0,
-        };
-        let (name, file) = self
-            .spool
-            .create_segment(&self.stream, self.suffix, [start; 2])?;
-        let ceiling = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+        let (name, file) = self.spool.create_segment(&self.stream, self.suffix)?;
+        let limit = self.segment_limit();
         Ok(Open {
             salt: name.id.salt(),
             name,
             file,
-            end: start,
-            limit: self.spool.segment_limit().min(ceiling),
-            ceiling,
+            end: header::START,
+            limit,
         })
     }
 
@@ -261,6 +277,10 @@ impl Writer {
         let _ = self.spool.give_back(self.leased.saturating_sub(used));
         self.leased = self.leased.min(used);
     }
+}
+
+fn file_size_ceiling() -> u64 {
+    getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX)
 }
 
 /// How many records, from the first, `keep(size, how many before)`; their frames' size.
@@ -301,6 +321,14 @@ impl Open {
         let mut head = Vec::with_capacity(header::LEN as usize);
         sys::pread_to(&self.file, &mut head, header::LEN as usize, 0).is_ok()
             && matches!(header::decode(self.name.id, &head), Parsed::Header(Header { notes, .. }) if notes.condemned)
+    }
+}
+
+#[cfg(test)]
+impl Writer {
+    /// As if the process were killed now.
+    pub(crate) fn die(mut self) {
+        self.segment = None;
     }
 }
 

@@ -255,22 +255,150 @@ impl Calls {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let mut answers = connection.send_packed_commands(&pipeline, 0, count).await?;
-        if first_error(&answers)
-            .is_some_and(|e| e.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
-        {
-            load_scripts(connection).await?;
-            answers = connection.send_packed_commands(&pipeline, 0, count).await?;
+        match send(connection, &pipeline, count).await {
+            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                load_scripts(connection).await?;
+                send(connection, &pipeline, count).await
+            }
+            outcome => outcome,
         }
-        first_error(&answers).map_or(Ok(answers), Err)
     }
 }
 
-fn first_error(answers: &[Value]) -> Option<RedisError> {
-    answers.iter().find_map(|answer| match answer {
+/// Sends a pipeline and gives its answers, or the first error among them: the client's own
+/// sum of the errors hides their kinds.
+async fn send(
+    connection: &mut MultiplexedConnection,
+    pipeline: &Pipeline,
+    count: usize,
+) -> RedisResult<Vec<Value>> {
+    let answers = connection.send_packed_commands(pipeline, 0, count).await?;
+    let error = answers.iter().find_map(|answer| match answer {
         Value::ServerError(error) => Some(error.clone().into()),
         _ => None,
-    })
+    });
+    error.map_or(Ok(answers), Err)
+}
+
+async fn load_scripts(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let scripts = [include_str!("fold.lua"), include_str!("position.lua")];
+    let mut load = redis::pipe();
+    for script in scripts {
+        load.cmd("SCRIPT").arg("LOAD").arg(script);
+    }
+    send(connection, &load, scripts.len()).await.map(drop)
+}
+
+async fn position(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        self.request(|connection| position(connection, name)).await
+    }
+}
+
+/// What a request ended with: an error of the connection or server, or one of ours.
+pub(crate) enum Failure {
+    Redis(RedisError),
+    State(StateError),
+}
+
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        Failure::Redis(error)
+    }
+}
+
+async fn fold(
+    mut connection: MultiplexedConnection,
+    batch: &FoldBatch,
+    ttl_ms: u64,
+) -> Result<(), Failure> {
+    let ttl = ttl_ms.to_string();
+    let mut calls = Calls::default();
+    for (key, attempt) in batch.attempts() {
+        let key = attempt_key(key);
+        let mut registers = attempt.registers.iter().peekable();
+        while registers.peek().is_some() {
+            let call = calls.pipeline.cmd("EVALSHA");
+            call.arg(FOLD.get_hash()).arg(1).arg(&key).arg(&ttl);
+            for (field, register) in registers.by_ref().take(REGISTERS_PER_CALL) {
+                calls.bytes += field.len() + register.len();
+                call.arg(field).arg(register);
+            }
+            calls.count += 1;
+            if calls.count == PIPELINE_CALLS || calls.bytes >= PIPELINE_BYTES {
+                calls.send(&mut connection).await?;
+            }
+        }
+    }
+    calls.send(&mut connection).await?;
+    match &batch.position {
+        Some(position) => move_position(&mut connection, position).await,
+        None => Ok(()),
+    }
+}
+
+async fn move_position(
+    connection: &mut MultiplexedConnection,
+    position: &Position,
+) -> Result<(), Failure> {
+    let mut calls = Calls::default();
+    calls
+        .pipeline
+        .cmd("EVALSHA")
+        .arg(MOVE.get_hash())
+        .arg(1)
+        .arg(position_key(&position.name))
+        .arg(i32::from(position.before.is_some()))
+        .arg(position.before.as_deref().unwrap_or_default())
+        .arg(&position.after[..]);
+    calls.count = 1;
+    match calls.send(connection).await?[..] {
+        [Value::Int(1)] => Ok(()),
+        _ => Err(Failure::State(StateError::PositionMoved {
+            name: position.name.clone(),
+        })),
+    }
+}
+
+/// Script calls on their way.
+#[derive(Default)]
+struct Calls {
+    pipeline: Pipeline,
+    count: usize,
+    bytes: usize,
+}
+
+impl Calls {
+    /// Sends what has gathered, and gives the answers if every call succeeded.
+    async fn send(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Value>> {
+        let Calls {
+            pipeline, count, ..
+        } = std::mem::take(self);
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        match send(connection, &pipeline, count).await {
+            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                load_scripts(connection).await?;
+                send(connection, &pipeline, count).await
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// Sends a pipeline and gives its answers, or the first error among them: the client's own
+/// sum of the errors hides their kinds.
+async fn send(
+    connection: &mut MultiplexedConnection,
+    pipeline: &Pipeline,
+    count: usize,
+) -> RedisResult<Vec<Value>> {
+    let answers = connection.send_packed_commands(pipeline, 0, count).await?;
+    let error = answers.iter().find_map(|answer| match answer {
+        Value::ServerError(error) => Some(error.clone().into()),
+        _ => None,
+    });
+    error.map_or(Ok(answers), Err)
 }
 
 async fn load_scripts(connection: &mut MultiplexedConnection) -> RedisResult<()> {
@@ -314,14 +442,14 @@ async fn scan(
             AttemptKey::from_text(std::str::from_utf8(text).ok()?)
         })
         .collect();
+    if keys.is_empty() {
+        return Ok((cursor, Vec::new()));
+    }
     let mut get = redis::pipe();
     for key in &keys {
         get.cmd("HGETALL").arg(attempt_key(key));
     }
-    let answers = connection.send_packed_commands(&get, 0, keys.len()).await?;
-    if let Some(error) = first_error(&answers) {
-        return Err(error.into());
-    }
+    let answers = send(&mut connection, &get, keys.len()).await?;
     let mut found = Vec::with_capacity(keys.len());
     for (key, answer) in keys.into_iter().zip(answers) {
         // An attempt may have expired since SCAN named it.

@@ -208,12 +208,12 @@ fn report_delays(mut outcome: Outcome) {
     println!("\n{:<24} {:>12} {:>12}", "delay", "median", "99th pct");
     row("sent → put", measured(&mut outcome.sent_to_put, 1.0), "the browser's wait for “saved”");
     row("  exam_stream_put() alone", measured(&mut outcome.call, 0.001), "");
-    for (name, key) in [("put → delivered", "put_to_delivered"), ("put → folded", "put_to_folded")] {
+    for way in ["delivered", "folded"] {
         let delays = outcome.stats.as_ref().and_then(|stats| {
-            let delay = &stats[key];
-            Some((delay["p50"].as_f64()? * 1e6, delay["p99"].as_f64()? * 1e6))
+            let millis = |quantile| stats[format!("{way}_{quantile}_ms")].as_f64();
+            Some((millis("p50")? * 1e3, millis("p99")? * 1e3))
         });
-        row(name, delays, "");
+        row(&format!("put → {way}"), delays, "");
     }
     let calls = outcome.blocking.len();
     let note = format!("{calls} of the same records, each signed and waited for");

@@ -72,10 +72,11 @@ final class capture {
         }
         $now = site::now();
         $grant = attempts::grant($attempt, array_map(fn($question) => $question['qa'], $questions), $now);
+        $mode = site::setting('mode');
         return [
-            'mode' => site::setting('mode'),
+            'mode' => $mode,
             'url' => (new \moodle_url('/local/examstream/put.php'))->out(false),
-            'token' => keys::sign($grant),
+            'token' => $mode === 'door' ? keys::sign($grant) : '',
             'site' => $grant->site,
             'attempt' => $grant->attempt,
             'user' => $grant->user,
@@ -84,7 +85,7 @@ final class capture {
             'minted' => page::minted($grant->page),
             'slots' => (object) $questions,
             'aliveseconds' => (int) site::setting('aliveseconds'),
-            'maxrecord' => (int) site::setting('maxrecord'),
+            'maxrecord' => site::limits()['maxrecord'],
             'restored' => self::$restored,
             'preview' => $grant->preview,
         ];

@@ -262,11 +262,6 @@ impl Thread {
             registry: RefCell::new(Registry::new(self.spool.clone())),
             status: RefCell::new(status),
         };
-        for result in [self.spool.sweep(), self.spool.recount().map(drop)] {
-            if let Err(error) = result {
-                shared.problem(&format!("tidying the spool: {error}"));
-            }
-        }
         let mut file = StatusFile::open(&self.spool).ok();
         housekeeping::write(&shared, &mut file, &mut Status::default());
         tokio::select! {

@@ -96,7 +96,7 @@ impl Registry {
         if settled && self.seen == Some(changed) {
             return Ok(Vec::new());
         }
-        let mut names = self.spool.segment_ids()?;
+        let mut names = self.spool.segment_names()?;
         let all = names.len();
         if all > MAX_OPEN {
             names.drain(MAX_OPEN / 2..all - MAX_OPEN / 2);

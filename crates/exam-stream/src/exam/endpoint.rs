@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use exam_delivery::client::{AwsEnv, Firehose, firehose};
-use exam_delivery::put::{PutBatch, PutError};
+use exam_delivery::client::Firehose;
+use exam_delivery::{AwsEnv, PutBatch, PutError, firehose};
 use tokio::runtime::Runtime;
 
 /// PutRecordBatch: records and bytes in a call.

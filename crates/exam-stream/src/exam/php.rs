@@ -13,7 +13,10 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, anyhow, bail};
 
-const SCRIPT: &str = include_str!("worker.php");
+/// `php -r` takes code without the opening tag.
+fn script() -> String {
+    [include_str!("putrecord.php"), include_str!("worker.php")].concat().replace("<?php", "")
+}
 
 /// What became of the lines of one worker.
 #[derive(Default)]
@@ -49,7 +52,7 @@ impl Php {
             command.args(["-d", setting]);
         }
         let mut child = command
-            .args(["-r", SCRIPT.trim_start_matches("<?php"), "--"])
+            .args(["-r", &script(), "--"])
             .args(arguments)
             .process_group(0)
             .stdin(Stdio::piped())

@@ -280,6 +280,7 @@ impl Follower {
             after: text(folded),
         });
         self.store.fold(&self.batch).await?;
+        self.metrics.fold_pending.sub(whole as u64);
         self.metrics.folded.add(self.batch.records() as u64);
         self.metrics.malformed.add(malformed);
         if let Some(progress) = self.parts.get_mut(name) {
