@@ -93,13 +93,19 @@ final class resume_request_test extends stream_testcase {
     }
 
     /**
-     * The page tells the script what was restored.
+     * The page tells the script what was restored, once, also if a page before it has done it.
+     *
+     * @param string $script
+     * @param string $param
+     * @dataProvider pages
      */
-    public function test_attempt_page_says_what_was_restored(): void {
+    public function test_attempt_page_says_what_was_restored(string $script, string $param): void {
         $this->answered();
-        $this->open('/mod/quiz/attempt.php', ['attempt' => $this->attempt->id]);
+        $ids = ['attempt' => $this->attempt->id, 'cmid' => $this->quiz->cmid, 'id' => $this->quiz->cmid, 'q' => $this->quiz->id];
+        $this->open($script, [$param => $ids[$param]]);
         local\capture::viewed($this->attempt);
         $this->assertSame([1, 2], local\capture::config(0)['restored']);
+        $this->assertSame([], local\capture::config(0)['restored']);
     }
 
     /**

@@ -54,7 +54,8 @@ final class resume_request {
         switch ($script) {
             case '/mod/quiz/attempt.php':
             case '/mod/quiz/summary.php':
-                capture::restored(resume::attempt(optional_param('attempt', 0, PARAM_INT)));
+                $attemptid = optional_param('attempt', 0, PARAM_INT);
+                capture::restored($attemptid, resume::attempt($attemptid));
                 break;
 
             case '/mod/quiz/processattempt.php':
@@ -124,7 +125,7 @@ final class resume_request {
             [$quizid, $USER->id, quiz_attempt::IN_PROGRESS, quiz_attempt::OVERDUE]
         );
         foreach ($attempts as $attempt) {
-            resume::attempt((int) $attempt);
+            capture::restored((int) $attempt, resume::attempt((int) $attempt));
         }
     }
 }
