@@ -22,6 +22,7 @@
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 
+use local_examstream\local\quiz_form;
 use local_examstream\local\resume_request;
 use local_examstream\local\site;
 
@@ -39,4 +40,42 @@ function local_examstream_override_webservice_execution($function, $params) {
         site::note('restoring the attempt', $e);
     }
     return false;
+}
+
+/**
+ * Adds our section to the form of a quiz.
+ *
+ * @param \moodleform_mod $form
+ * @param \MoodleQuickForm $mform
+ */
+function local_examstream_coursemodule_standard_elements($form, $mform) {
+    quiz_form::extend($form, $mform);
+}
+
+/**
+ * Saves our section of the form of a quiz.
+ *
+ * @param \stdClass $data
+ * @param \stdClass $course
+ * @return \stdClass
+ */
+function local_examstream_coursemodule_edit_post_actions($data, $course) {
+    quiz_form::save($data);
+    return $data;
+}
+
+/**
+ * Our checks in the status report.
+ *
+ * @return \core\check\check[]
+ */
+function local_examstream_status_checks(): array {
+    return [
+        new \local_examstream\check\extension(),
+        new \local_examstream\check\door(),
+        new \local_examstream\check\sender(),
+        new \local_examstream\check\spool(),
+        new \local_examstream\check\state_store(),
+        new \local_examstream\check\clock(),
+    ];
 }

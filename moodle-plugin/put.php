@@ -61,7 +61,8 @@ function local_examstream_reply(string $dataroot): array {
 try {
     [$status, $reply] = local_examstream_reply($CFG->dataroot);
 } catch (\Throwable $e) {
-    // The message of an unforeseen error might quote what was sent.
+    // The message of an unforeseen error might quote what was sent. There is no debugging() yet.
+    // phpcs:ignore moodle.PHP.ForbiddenFunctions.FoundWithAlternative
     error_log('local_examstream: put.php failed: ' . get_class($e) . ' at ' . $e->getFile() . ':' . $e->getLine());
     [$status, $reply] = [503, ['error' => 'unavailable', 'saved' => 0]];
 }

@@ -73,15 +73,18 @@ function contest_questions(): array {
  *
  * @param stdClass $course
  * @param array $spec 'name', 'questions' (each 'qtype:which' of core's test questions, or 'contest:…'),
- *     'perpage' (0: one page), 'redo' and any field of the quiz
+ *     'perpage' (0: one page), 'stream' (false: the plugin is off), and any field of the quiz
  * @return array quiz, cmid, and the slots' question types
  */
 function add_quiz(stdClass $course, array $spec): array {
     $generator = phpunit_util::get_data_generator();
     $questions = $generator->get_plugin_generator('core_question');
     $perpage = $spec['perpage'] ?? 0;
-    $fields = array_diff_key($spec, array_flip(['questions', 'perpage']));
+    $fields = array_diff_key($spec, array_flip(['questions', 'perpage', 'stream']));
     $quiz = $generator->create_module('quiz', $fields + ['course' => $course->id, 'questionsperpage' => $perpage, 'grade' => 10]);
+    if (!($spec['stream'] ?? true)) {
+        $GLOBALS['DB']->insert_record('local_examstream_quiz', ['quizid' => $quiz->id, 'enabled' => 0]);
+    }
     $context = context_module::instance($quiz->cmid);
     $category = $questions->create_question_category(['contextid' => $context->id, 'name' => $spec['name']]);
     $slots = [];

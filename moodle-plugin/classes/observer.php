@@ -84,12 +84,12 @@ final class observer {
      * @param base $event
      */
     public static function attempt_autosaved(base $event): void {
-        if (self::field() !== null) {
-            // The page's script has streamed it. A barrier here would be wrong: a forgotten second tab autosaves what
-            // it was loaded with, over newer answers.
-            return;
-        }
         self::report($event, function (reporter $reporter, \stdClass $attempt): void {
+            if (self::field() !== null) {
+                // The page's script has streamed it. A barrier here would be wrong: a forgotten second tab autosaves
+                // what it was loaded with, over newer answers.
+                return;
+            }
             $withfiles = self::report_responses($reporter, $attempt, self::posted_slots($attempt));
             if ($withfiles) {
                 $reporter->saved($withfiles, null);

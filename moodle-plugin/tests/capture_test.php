@@ -64,18 +64,20 @@ final class capture_test extends stream_testcase {
      * @return array
      */
     private function config(string $footer): array {
-        $this->assertSame(1, preg_match('~^<script type="application/json" id="local-examstream-config">(.*)</script>$~', $footer, $m));
-        return json_decode($m[1], true, 512, JSON_THROW_ON_ERROR);
+        $pattern = '~^<script type="application/json" id="local-examstream-config">(.*)</script>$~';
+        $this->assertSame(1, preg_match($pattern, $footer, $match));
+        return json_decode($match[1], true, 512, JSON_THROW_ON_ERROR);
     }
 
     /**
      * A page that Moodle let the student see gets its token and its slots.
      */
     public function test_viewed_attempt_gets_its_configuration(): void {
+        global $CFG;
         $this->start([['shortanswer', 'frogtoad'], ['truefalse', 'true']], ['questionsperpage' => 1]);
-        capture::restored([2]);
+        capture::restored((int) $this->attempt->id, [2]);
         $config = $this->config($this->footer());
-        $grant = token::verify($config['token'], local\door::read($GLOBALS['CFG']->dataroot)['keys'], site::id(), site::now());
+        $grant = token::verify($config['token'], local\door::read($CFG->dataroot)['keys'], site::id(), site::now());
         $this->assertSame([(int) $this->attempt->id, (int) $this->student->id], [$grant->attempt, $grant->user]);
         $this->assertSame($config['page'], $grant->page);
         $this->assertSame([1, 2], array_keys($grant->slots));
@@ -83,6 +85,10 @@ final class capture_test extends stream_testcase {
         $this->assertSame([2], $config['restored']);
         $this->assertSame('door', $config['mode']);
         $this->assertFalse($config['preview']);
+
+        // The web service knows who asks.
+        set_config('mode', 'ws', 'local_examstream');
+        $this->assertSame('', $this->config($this->footer())['token']);
     }
 
     /**

@@ -354,6 +354,7 @@ final class door_test extends stream_testcase {
      * A new key signs; the former verifies as long as its tokens live.
      */
     public function test_keys_rotate(): void {
+        global $CFG;
         $clock = $this->mock_clock_with_frozen(time());
         $this->open_page();
         keys::rotate();
@@ -362,12 +363,12 @@ final class door_test extends stream_testcase {
         $clock->bump(DAYSECS + 1);
         keys::rotate();
         $this->assertSame('2', explode('.', keys::sign($this->grant()))[0]);
-        $old = token::sign($this->grant(expires: $clock->time() + 60), '1', door::read($GLOBALS['CFG']->dataroot)['keys'][1]);
+        $old = token::sign($this->grant(expires: $clock->time() + 60), '1', door::read($CFG->dataroot)['keys'][1]);
         $this->assertSame(200, $this->knock([$this->record()], ['token' => $old])[0]);
 
         $clock->bump(4 * HOURSECS);
         keys::rotate();
-        $this->assertSame([2], array_keys(door::read($GLOBALS['CFG']->dataroot)['keys']));
+        $this->assertSame([2], array_keys(door::read($CFG->dataroot)['keys']));
     }
 
     /**

@@ -61,6 +61,8 @@ class Capture {
         this.form = form;
         this.page = `${config.page}.${nonce()}`;
         this.seq = 0;
+        // What the page shows is as old as the page.
+        this.edited = config.minted;
         this.counts = {hidden: 0, offline: 0, paste: 0};
         this.told = JSON.stringify(this.counts);
         this.last = new Map();
@@ -88,7 +90,7 @@ class Capture {
         this.field.type = 'hidden';
         this.field.name = 'local_examstream';
         this.form.append(this.field);
-        this.count();
+        this.sign();
         this.collect().forEach((fields, slot) => this.last.set(slot, JSON.stringify(fields)));
         this.watch();
         const prepared = this.display.prepare().catch(() => null);
@@ -233,7 +235,8 @@ class Capture {
         const {qa, qtype} = this.config.slots[slot];
         const attached = document.querySelector(`#question-${this.config.usage}-${slot} .filemanager:not(.fm-noitems)`) !== null;
         const status = isAnswered(qtype, fields, attached) ? 1 : 0;
-        return {type: 'answer', page: this.page, seq: this.count(), at: this.clock.at(), slot, qa, status, fields};
+        this.edited = this.clock.at();
+        return {type: 'answer', page: this.page, seq: ++this.seq, at: this.edited, slot, qa, status, fields};
     }
 
     /**
@@ -248,18 +251,17 @@ class Capture {
             return null;
         }
         this.told = told;
-        return {type: 'alive', page: this.page, seq: this.count(), at: this.clock.at(), counts: {...this.counts}};
+        return {type: 'alive', page: this.page, seq: ++this.seq, at: this.clock.at(), counts: {...this.counts}};
     }
 
     /**
-     * Counts a record, and tells the form: a post that reaches Moodle says up to which record it knows the page.
+     * Tells the form up to which record, and of what time, a post of it knows the page.
      *
-     * @return {Number}
+     * Nothing while something is not saved: then what Moodle gets with the form is what the server is to stream.
      */
-    count() {
-        this.seq++;
-        this.field.value = `${this.page}:${this.seq}:${this.clock.at().toFixed(6)}`;
-        return this.seq;
+    sign() {
+        const unsaved = this.dirty.size || this.sender.queue.length || this.sender.refused.size;
+        this.field.value = unsaved ? '' : `${this.page}:${this.seq}:${this.edited.toFixed(6)}`;
     }
 
     /**
@@ -327,7 +329,7 @@ class Capture {
     leave() {
         this.lookAtHidden();
         this.record();
-        this.count();
+        this.sign();
         this.sender.leave();
     }
 
@@ -350,6 +352,7 @@ class Capture {
             display.mark(slot, state);
         });
         this.banner(late);
+        this.sign();
     }
 
     /**

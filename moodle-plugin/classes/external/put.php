@@ -23,7 +23,6 @@ use core_external\external_value;
 use local_examstream\local\attempts;
 use local_examstream\local\backend;
 use local_examstream\local\door;
-use local_examstream\local\page;
 use local_examstream\local\refusal;
 use local_examstream\local\site;
 use local_examstream\local\validator;
@@ -109,7 +108,7 @@ final class put extends external_api {
         }
         $data = validator::decode($body, site::limits());
         $slots = array_map(fn($question) => $question['qa'], attempts::questions($attempt));
-        $grant = attempts::grant($attempt, $slots, $now, page::mint($now));
+        $grant = attempts::grant($attempt, $slots, $now);
         if ($grant->expires <= $now) {
             throw new refusal(403, ['error' => 'token']);
         }

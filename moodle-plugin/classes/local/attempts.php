@@ -30,10 +30,9 @@ final class attempts {
      * @param \stdClass $attempt the row of quiz_attempts.
      * @param int[] $slots slot => question_attempts.id, {@see self::questions()}.
      * @param float $now
-     * @param string|null $page the page it is for; null: a new one.
-     * @return grant
+     * @return grant for a page that is made now.
      */
-    public static function grant(\stdClass $attempt, array $slots, float $now, ?string $page = null): grant {
+    public static function grant(\stdClass $attempt, array $slots, float $now): grant {
         return new grant(
             site::id(),
             (int) $attempt->id,
@@ -41,7 +40,7 @@ final class attempts {
             (int) $attempt->quiz,
             (int) $attempt->uniqueid,
             $slots,
-            $page ?? page::mint($now),
+            page::mint($now),
             self::expiry($attempt, $now),
             (bool) $attempt->preview,
         );

@@ -30,9 +30,6 @@ final class capture {
     /** @var \stdClass|null the attempt that is viewed in this request. */
     private static ?\stdClass $viewed = null;
 
-    /** @var int[] slots whose answers were restored in this request. */
-    private static array $restored = [];
-
     /**
      * Moodle has let the student see this attempt.
      *
@@ -43,12 +40,31 @@ final class capture {
     }
 
     /**
-     * Answers of these slots were restored before the page was made.
+     * Answers of an attempt were restored. The next page of it says so: often an earlier request has done it, because
+     * the student came by the quiz's own page.
      *
+     * @param int $attemptid
      * @param int[] $slots
      */
-    public static function restored(array $slots): void {
-        self::$restored = $slots;
+    public static function restored(int $attemptid, array $slots): void {
+        global $SESSION;
+        if ($slots) {
+            $before = $SESSION->local_examstream_restored[$attemptid] ?? [];
+            $SESSION->local_examstream_restored[$attemptid] = array_values(array_unique([...$before, ...$slots]));
+        }
+    }
+
+    /**
+     * The slots whose answers were restored since the attempt was last shown.
+     *
+     * @param int $attemptid
+     * @return int[]
+     */
+    private static function take_restored(int $attemptid): array {
+        global $SESSION;
+        $slots = $SESSION->local_examstream_restored[$attemptid] ?? [];
+        unset($SESSION->local_examstream_restored[$attemptid]);
+        return $slots;
     }
 
     /**
@@ -72,10 +88,11 @@ final class capture {
         }
         $now = site::now();
         $grant = attempts::grant($attempt, array_map(fn($question) => $question['qa'], $questions), $now);
+        $mode = site::setting('mode');
         return [
-            'mode' => site::setting('mode'),
+            'mode' => $mode,
             'url' => (new \moodle_url('/local/examstream/put.php'))->out(false),
-            'token' => keys::sign($grant),
+            'token' => $mode === 'door' ? keys::sign($grant) : '',
             'site' => $grant->site,
             'attempt' => $grant->attempt,
             'user' => $grant->user,
@@ -84,8 +101,8 @@ final class capture {
             'minted' => page::minted($grant->page),
             'slots' => (object) $questions,
             'aliveseconds' => (int) site::setting('aliveseconds'),
-            'maxrecord' => (int) site::setting('maxrecord'),
-            'restored' => self::$restored,
+            'maxrecord' => site::limits()['maxrecord'],
+            'restored' => self::take_restored($grant->attempt),
             'preview' => $grant->preview,
         ];
     }

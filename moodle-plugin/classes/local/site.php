@@ -62,14 +62,14 @@ final class site {
     }
 
     /**
-     * The limits of the validator.
+     * The limits of the validator. A site may lower them; the stream itself takes no more.
      *
      * @return int[]
      */
     public static function limits(): array {
         $limits = [];
-        foreach (array_keys(validator::LIMITS) as $name) {
-            $limits[$name] = (int) self::setting($name);
+        foreach (validator::LIMITS as $name => $most) {
+            $limits[$name] = min($most, max(1, (int) self::setting($name)));
         }
         return $limits;
     }
@@ -100,12 +100,15 @@ final class site {
 
     /**
      * Notes an error of ours and lets the page go on; never the message of a foreign error, it might quote an answer.
+     * The state store's is the extension's own.
      *
      * @param string $doing what failed, in English.
      * @param \Throwable $e
      */
     public static function note(string $doing, \Throwable $e): void {
-        $where = get_class($e) . ' at ' . basename($e->getFile()) . ':' . $e->getLine();
+        $where = $e instanceof \ExamStream\StateException
+            ? $e->getMessage()
+            : get_class($e) . ' at ' . basename($e->getFile()) . ':' . $e->getLine();
         // phpcs:ignore moodle.PHP.ForbiddenFunctions.FoundWithAlternative -- an exam's operator looks there, debugging or not.
         error_log("local_examstream: $doing failed ($where); the page goes on without it");
     }

@@ -85,7 +85,12 @@ impl Fake {
 
     /// Distinct ids taken.
     pub fn taken(&self, stream: &str) -> usize {
-        self.0.lock().unwrap().taken.get(stream).map_or(0, HashMap::len)
+        self.0
+            .lock()
+            .unwrap()
+            .taken
+            .get(stream)
+            .map_or(0, HashMap::len)
     }
 
     /// Ids taken more than once.
@@ -151,6 +156,10 @@ pub fn eventually(what: &str, seconds: u64, mut so: impl FnMut() -> bool) -> Dur
 
 pub fn status(spool: &Spool) -> Status {
     Status::read(spool).unwrap().unwrap_or_default()
+}
+
+pub fn stream(spool: &Spool, name: &str) -> exam_delivery::StreamStatus {
+    status(spool).streams.get(name).cloned().unwrap_or_default()
 }
 
 pub fn error(code: &str) -> Option<RecordError> {
