@@ -119,7 +119,10 @@ mod tests {
 
     #[test]
     fn an_http_date_is_read() {
-        assert_eq!(parse_http("Sun, 30 Aug 2015 12:36:00 GMT"), Some(1_440_938_160));
+        assert_eq!(
+            parse_http("Sun, 30 Aug 2015 12:36:00 GMT"),
+            Some(1_440_938_160)
+        );
         assert_eq!(parse_http("yesterday"), None);
     }
 }

@@ -50,7 +50,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let spool = args.spool.open()?;
     let sender = start(&args, &spool)?;
     let shutdown = Duration::from_millis(args.shutdown_ms);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     if !args.once {
         runtime.block_on(settings::told_to_end())?;
         sender.stop(shutdown);
@@ -64,7 +66,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     });
     // What is left then is left for the next one.
-    sender.stop(if matches!(emptied, Ok(true)) { shutdown } else { Duration::ZERO });
+    sender.stop(if matches!(emptied, Ok(true)) {
+        shutdown
+    } else {
+        Duration::ZERO
+    });
     if emptied? {
         return Ok(ExitCode::SUCCESS);
     }
@@ -111,7 +117,9 @@ async fn empty(spool: &Spool, folds: bool, end: Instant) -> anyhow::Result<bool>
             return Ok(false);
         }
         let totals = spool.totals()?;
-        let left = totals.accepted.saturating_sub(totals.delivered + totals.quarantined);
+        let left = totals
+            .accepted
+            .saturating_sub(totals.delivered + totals.quarantined);
         progress.set_message(format!("{} records to deliver", HumanCount(left)));
         progress.tick();
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -108,7 +108,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = interrupted()?;
     let mut way = Way::open(&args)?;
     let clock = pace.clock(exam.as_ref());
-    let writer = Writer { exam: exam.as_ref(), clock };
+    let writer = Writer {
+        exam: exam.as_ref(),
+        clock,
+    };
     let bar = progress(exam.records());
     let began = Instant::now();
     let mut played = 0;
@@ -139,7 +142,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let outcome = way.finish(&bar)?;
     bar.finish_and_clear();
     if stop.load(Ordering::Relaxed) {
-        eprintln!("exam-stream: interrupted after {} records", HumanCount(played));
+        eprintln!(
+            "exam-stream: interrupted after {} records",
+            HumanCount(played)
+        );
         return Ok(ExitCode::from(130));
     }
 
@@ -151,14 +157,22 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         HumanDuration(std::time::Duration::from_micros(exam.length())),
     );
     let accepted = outcome.accepted.len() as u64;
-    let found = args.cold.as_deref().map(|cold| audit(cold, outcome.accepted.clone())).transpose()?;
+    let found = args
+        .cold
+        .as_deref()
+        .map(|cold| audit(cold, outcome.accepted.clone()))
+        .transpose()?;
     let mut good = report_counts(accepted, outcome.stats.as_ref(), found.as_ref());
     if let Some(url) = &args.state {
         // `ts` is stamped by who receives a record, so only they know when it was last seen.
         good &= compare(url, &writer, false)?;
     }
     report_delays(outcome);
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Accepted, delivered, folded, lost: true if they agree.
@@ -182,7 +196,10 @@ fn report_counts(accepted: u64, stats: Option<&serde_json::Value>, audit: Option
         good &= audit.lost == 0;
     }
     for (name, means) in [
-        ("refused_puts", "puts that were repeated because the spool was full"),
+        (
+            "refused_puts",
+            "puts that were repeated because the spool was full",
+        ),
         ("quarantined", "records that the stream refuses"),
     ] {
         if let Some(count @ 1..) = count(name) {
@@ -196,7 +213,11 @@ fn report_delays(mut outcome: Outcome) {
     let millis = |micros: f64| format!("{:.3} ms", micros / 1000.0);
     let row = |name: &str, delays: Option<(f64, f64)>, note: &str| {
         if let Some((median, late)) = delays {
-            println!("{name:<24} {:>12} {:>12}   {note}", millis(median), millis(late));
+            println!(
+                "{name:<24} {:>12} {:>12}   {note}",
+                millis(median),
+                millis(late)
+            );
         }
     };
     let measured = |values: &mut [u32], unit: f64| {
@@ -206,8 +227,16 @@ fn report_delays(mut outcome: Outcome) {
         return;
     }
     println!("\n{:<24} {:>12} {:>12}", "delay", "median", "99th pct");
-    row("sent → put", measured(&mut outcome.sent_to_put, 1.0), "the browser's wait for “saved”");
-    row("  exam_stream_put() alone", measured(&mut outcome.call, 0.001), "");
+    row(
+        "sent → put",
+        measured(&mut outcome.sent_to_put, 1.0),
+        "the browser's wait for “saved”",
+    );
+    row(
+        "  exam_stream_put() alone",
+        measured(&mut outcome.call, 0.001),
+        "",
+    );
     for way in ["delivered", "folded"] {
         let delays = outcome.stats.as_ref().and_then(|stats| {
             let millis = |quantile| stats[format!("{way}_{quantile}_ms")].as_f64();
@@ -217,29 +246,48 @@ fn report_delays(mut outcome: Outcome) {
     }
     let calls = outcome.blocking.len();
     let note = format!("{calls} of the same records, each signed and waited for");
-    row("blocking PutRecord", measured(&mut outcome.blocking, 1.0), &note);
+    row(
+        "blocking PutRecord",
+        measured(&mut outcome.blocking, 1.0),
+        &note,
+    );
 }
 
 /// The way the records take.
 enum Way {
-    Php { workers: Vec<Worker>, sampler: Option<Sampler> },
+    Php {
+        workers: Vec<Worker>,
+        sampler: Option<Sampler>,
+    },
     Endpoint(Box<Endpoint>),
 }
 
 impl Way {
     fn open(args: &Args) -> anyhow::Result<Way> {
         if let Some(endpoint) = &args.endpoint {
-            return Ok(Way::Endpoint(Box::new(Endpoint::open(endpoint, &args.stream)?)));
+            return Ok(Way::Endpoint(Box::new(Endpoint::open(
+                endpoint,
+                &args.stream,
+            )?)));
         }
-        let php = Php { program: args.php.clone(), settings: args.settings.clone() };
+        let php = Php {
+            program: args.php.clone(),
+            settings: args.settings.clone(),
+        };
         let workers = (0..args.workers)
             .map(|_| php.start(&["put", &args.stream]))
             .collect::<anyhow::Result<_>>()?;
         let sampler = args.blocking.as_ref().map(|endpoint| {
-            let php = Php { program: args.php.clone(), settings: vec![] };
+            let php = Php {
+                program: args.php.clone(),
+                settings: vec![],
+            };
             Sampler::new(&php, &["blocking", endpoint, &args.stream])
         });
-        Ok(Way::Php { workers, sampler: sampler.transpose()? })
+        Ok(Way::Php {
+            workers,
+            sampler: sampler.transpose()?,
+        })
     }
 
     /// Sends a record that lacks `sent`, `ts` and the closing brace.
@@ -276,7 +324,10 @@ impl Way {
     fn finish(self, bar: &ProgressBar) -> anyhow::Result<Outcome> {
         let mut outcome = Outcome::default();
         match self {
-            Way::Php { mut workers, sampler } => {
+            Way::Php {
+                mut workers,
+                sampler,
+            } => {
                 workers.iter_mut().for_each(Worker::close);
                 for worker in workers {
                     outcome.add(worker.finish()?);

@@ -113,7 +113,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     println!("delivered  {}", HumanCount(totals.delivered));
     println!("folded     {}", HumanCount(totals.folded));
     if played.refused > 0 {
-        println!("           {} puts waited for room in the spool", HumanCount(played.refused));
+        println!(
+            "           {} puts waited for room in the spool",
+            HumanCount(played.refused)
+        );
     }
     let audit = audit(&dir.join("server/cold"), played.ids)?;
     println!(
@@ -127,7 +130,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         println!("memory     {} at most in this process", HumanBytes(bytes));
     }
     let counted = [totals.accepted, totals.delivered, totals.folded] == [exam.records(); 3];
-    Ok(if equal && counted && audit.lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if equal && counted && audit.lost == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// What was put.
@@ -145,10 +152,17 @@ impl Played {
         bar: &ProgressBar,
         stop: &AtomicBool,
     ) -> anyhow::Result<Option<Played>> {
-        let mut played =
-            Played { ids: Vec::with_capacity(writer.exam.records() as usize), refused: 0 };
+        let mut played = Played {
+            ids: Vec::with_capacity(writer.exam.records() as usize),
+            refused: 0,
+        };
         let mut segments = (0..processes)
-            .map(|_| Ok(Process { segment: spool.writer(STREAM)?, lines: vec![] }))
+            .map(|_| {
+                Ok(Process {
+                    segment: spool.writer(STREAM)?,
+                    lines: vec![],
+                })
+            })
             .collect::<anyhow::Result<Vec<_>>>()?;
         for (student, plan, sent) in Schedule::new(writer.exam) {
             let due = writer.clock.wall(sent.sent);
@@ -170,7 +184,9 @@ impl Played {
             for part in [r#","sent":"#, &ts, r#","ts":"#, &ts, "}"] {
                 line.extend_from_slice(part.as_bytes());
             }
-            played.ids.push(hash(writer.id(student, &plan, &sent.edit).as_bytes()));
+            played
+                .ids
+                .push(hash(writer.id(student, &plan, &sent.edit).as_bytes()));
             process.lines.push(line);
             if process.lines.len() == TOGETHER {
                 process.put(&mut played.refused, stop)?;
@@ -249,7 +265,10 @@ struct Servers {
 
 impl Servers {
     fn start(dir: &Path, state: Option<String>) -> anyhow::Result<Servers> {
-        let mut servers = Servers { running: vec![], state: String::new() };
+        let mut servers = Servers {
+            running: vec![],
+            state: String::new(),
+        };
         servers.state = match state {
             Some(url) => url,
             None => servers.start_redis(dir)?,
@@ -257,14 +276,26 @@ impl Servers {
         let program = std::env::current_exe().context("cannot find this program itself")?;
         let mut serve = Command::new(&program);
         serve
-            .args(["serve", "--listen", "127.0.0.1:0", "--stream", STREAM, "--access-key", KEY])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--stream",
+                STREAM,
+                "--access-key",
+                KEY,
+            ])
             .args(["--state", &servers.state, "--dir"])
             .arg(dir.join("server"))
             .env("EXAM_STREAM_SECRET_KEY", SECRET)
             .stdout(Stdio::piped());
         servers.spawn(serve, &dir.join("serve.log"))?;
         let mut endpoint = String::new();
-        if let Some(output) = servers.running.last_mut().and_then(|serve| serve.stdout.take()) {
+        if let Some(output) = servers
+            .running
+            .last_mut()
+            .and_then(|serve| serve.stdout.take())
+        {
             BufReader::new(output).read_line(&mut endpoint)?;
         }
         if endpoint.is_empty() {
@@ -274,7 +305,13 @@ impl Servers {
         }
         let mut drain = Command::new(&program);
         drain
-            .args(["drain", "--endpoint", endpoint.trim(), "--state", &servers.state])
+            .args([
+                "drain",
+                "--endpoint",
+                endpoint.trim(),
+                "--state",
+                &servers.state,
+            ])
             .arg("--spool-dir")
             .arg(dir.join("spool"))
             .env("AWS_ACCESS_KEY_ID", KEY)
@@ -301,7 +338,10 @@ impl Servers {
         let until = Instant::now() + Duration::from_secs(10);
         while std::net::TcpStream::connect(&address).is_err() {
             if Instant::now() > until {
-                bail!("redis-server does not answer: see {}", dir.join("redis.log").display());
+                bail!(
+                    "redis-server does not answer: see {}",
+                    dir.join("redis.log").display()
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -334,7 +374,9 @@ impl Drop for Servers {
 /// The greatest resident size of this process, from /proc.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib * 1024)
 }

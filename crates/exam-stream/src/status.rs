@@ -140,8 +140,14 @@ fn human(stats: &Value) -> String {
         let _ = writeln!(text, "{name:<20}{value}");
     };
     line("accepted", count("accepted"));
-    line("delivered", format!("{}   ({})", count("delivered"), delays("delivered")));
-    line("folded", format!("{}   ({})", count("folded"), delays("folded")));
+    line(
+        "delivered",
+        format!("{}   ({})", count("delivered"), delays("delivered")),
+    );
+    line(
+        "folded",
+        format!("{}   ({})", count("folded"), delays("folded")),
+    );
     line("oldest undelivered", seconds("oldest_undelivered"));
     line("oldest unfolded", seconds("oldest_unfolded"));
     line("retried", count("retried"));
@@ -158,13 +164,22 @@ fn human(stats: &Value) -> String {
             pid => format!("process {pid}"),
         },
     );
-    line("last error", stats["last_error"].as_str().unwrap_or("none").to_owned());
+    line(
+        "last error",
+        stats["last_error"].as_str().unwrap_or("none").to_owned(),
+    );
     if let Some(why) = stats["fold_hold"].as_str() {
         line("folding waits", why.to_owned());
     }
     for (name, stream) in stats["streams"].as_object().into_iter().flatten() {
-        let hold = stream["hold"].as_str().map(|why| format!("   HOLD: {why}")).unwrap_or_default();
-        line(&format!("stream {name}"), format!("{} delivered{hold}", stream["delivered"]));
+        let hold = stream["hold"]
+            .as_str()
+            .map(|why| format!("   HOLD: {why}"))
+            .unwrap_or_default();
+        line(
+            &format!("stream {name}"),
+            format!("{} delivered{hold}", stream["delivered"]),
+        );
     }
     text
 }

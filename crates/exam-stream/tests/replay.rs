@@ -45,7 +45,9 @@ fn fold_of_the_file(log: &str) -> BTreeMap<String, Value> {
     }
     let state = |student: &Student<'_>| {
         let digit = |slot: &(&str, &str, &str, u32)| if slot.1 == slot.2 { '1' } else { '2' };
-        let word: String = std::iter::once('s').chain(student.slots.iter().map(digit)).collect();
+        let word: String = std::iter::once('s')
+            .chain(student.slots.iter().map(digit))
+            .collect();
         let slots: Vec<Value> = student
             .slots
             .iter()
@@ -53,7 +55,10 @@ fn fold_of_the_file(log: &str) -> BTreeMap<String, Value> {
             .collect();
         json!([word, slots])
     };
-    students.iter().map(|(name, student)| (format!("replay/{name}"), state(student))).collect()
+    students
+        .iter()
+        .map(|(name, student)| (format!("replay/{name}"), state(student)))
+        .collect()
 }
 
 /// The same figures out of what `exam-stream state` writes.
@@ -86,14 +91,29 @@ fn a_replayed_log_leaves_the_state_that_an_independent_fold_of_the_file_gives() 
         let (cold, json) = (data.join("cold"), data.join("state.json"));
         let [file, cold, json] = [&file, &cold, &json].map(|path| path.to_str().expect("UTF-8"));
 
-        let way = ["replay", file, "--endpoint", &serve.url, "--cold", cold, "--state", &store];
+        let way = [
+            "replay",
+            file,
+            "--endpoint",
+            &serve.url,
+            "--cold",
+            cold,
+            "--state",
+            &store,
+        ];
         let replay = exam_stream(&[&way[..], pace].concat());
         let output = String::from_utf8_lossy(&replay.stdout);
-        assert!(replay.status.success(), "{output}{}", String::from_utf8_lossy(&replay.stderr));
+        assert!(
+            replay.status.success(),
+            "{output}{}",
+            String::from_utf8_lossy(&replay.stderr)
+        );
         assert!(output.contains("accepted   8,000\n"), "{output}");
         assert!(output.contains("lost       0 of 8,000"), "{output}");
 
-        exam_stream(&["state", "--state", &store, "--site", "replay", "--json", json]);
+        exam_stream(&[
+            "state", "--state", &store, "--site", "replay", "--json", json,
+        ]);
         let state = std::fs::read(json).expect("the state is written");
         let state = serde_json::from_slice(&state).expect("it is JSON");
         assert_eq!(told(&state), fold_of_the_file(&log));

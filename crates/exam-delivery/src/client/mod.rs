@@ -135,10 +135,15 @@ impl Firehose {
     /// The state of a delivery stream, as in `ACTIVE`: for whoever looks for a mistake.
     /// Sending needs neither this nor the permission for it.
     pub async fn describe(&self, stream: &str) -> Result<String, PutError> {
-        let call = self.client.describe_delivery_stream().delivery_stream_name(stream);
+        let call = self
+            .client
+            .describe_delivery_stream()
+            .delivery_stream_name(stream);
         let answer = call.send().await.map_err(|error| classify(error).0)?;
         let about = answer.delivery_stream_description();
-        Ok(about.map_or("UNKNOWN".into(), |d| d.delivery_stream_status().as_str().to_owned()))
+        Ok(about.map_or("UNKNOWN".into(), |d| {
+            d.delivery_stream_status().as_str().to_owned()
+        }))
     }
 }
 

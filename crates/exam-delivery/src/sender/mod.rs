@@ -318,7 +318,11 @@ impl Shared {
     /// Whether a loop is to end: asked to stop, and either done or out of time.
     fn stop_now(&self, settled: impl FnOnce() -> bool) -> bool {
         self.control.stop.load(Ordering::SeqCst)
-            && (settled() || self.control.deadline().is_none_or(|at| at <= Instant::now()))
+            && (settled()
+                || self
+                    .control
+                    .deadline()
+                    .is_none_or(|at| at <= Instant::now()))
     }
 
     /// Ends when the sender is asked to stop.

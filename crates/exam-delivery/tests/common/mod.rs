@@ -85,7 +85,12 @@ impl Fake {
 
     /// Distinct ids taken.
     pub fn taken(&self, stream: &str) -> usize {
-        self.0.lock().unwrap().taken.get(stream).map_or(0, HashMap::len)
+        self.0
+            .lock()
+            .unwrap()
+            .taken
+            .get(stream)
+            .map_or(0, HashMap::len)
     }
 
     /// Ids taken more than once.

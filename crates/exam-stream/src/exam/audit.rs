@@ -54,7 +54,11 @@ pub fn audit(cold: &Path, mut accepted: Vec<u64>) -> anyhow::Result<Audit> {
         }
     }
     let lost = found.iter().filter(|found| !**found).count() as u64;
-    Ok(Audit { lines, accepted: accepted.len() as u64, lost })
+    Ok(Audit {
+        lines,
+        accepted: accepted.len() as u64,
+        lost,
+    })
 }
 
 /// The id of a line that one of our own writers made: without escapes.

@@ -28,7 +28,9 @@ impl Endpoint {
     pub fn open(url: &str, stream: &str) -> anyhow::Result<Endpoint> {
         Ok(Endpoint {
             client: firehose(Some(url), None, AwsEnv::snapshot())?,
-            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?,
             stream: stream.to_owned(),
             waiting: vec![],
             bytes: 0,
@@ -57,7 +59,10 @@ impl Endpoint {
                 std::thread::sleep(Duration::from_millis(50 << attempt));
             }
             let records = self.waiting.iter().map(|(_, line)| line.clone()).collect();
-            match self.runtime.block_on(self.client.put(&self.stream, records)) {
+            match self
+                .runtime
+                .block_on(self.client.put(&self.stream, records))
+            {
                 Ok(answers) => {
                     let sent = std::mem::take(&mut self.waiting);
                     for (record, error) in sent.into_iter().zip(answers) {

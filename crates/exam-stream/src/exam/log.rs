@@ -51,7 +51,12 @@ impl Log {
     }
 
     pub fn parse(text: &str) -> anyhow::Result<Log> {
-        let mut log = Log { students: vec![], rows: vec![], questions: vec![], length: 0 };
+        let mut log = Log {
+            students: vec![],
+            rows: vec![],
+            questions: vec![],
+            length: 0,
+        };
         let mut numbers: HashMap<i64, usize> = HashMap::new();
         let mut names: HashMap<&str, u32> = HashMap::new();
         let mut slots: HashMap<(usize, u32), u32> = HashMap::new();
@@ -72,7 +77,10 @@ impl Log {
                 .parse::<f64>()
                 .with_context(|| format!("{}: column 4 is not a score", at()))?;
             let student = *numbers.entry(number).or_insert_with(|| {
-                log.students.push(Student { number, rows: vec![] });
+                log.students.push(Student {
+                    number,
+                    rows: vec![],
+                });
                 log.students.len() - 1
             });
             let question = *names.entry(question).or_insert_with(|| {
@@ -88,7 +96,12 @@ impl Log {
             let before = rows.last().map_or(0, |row| log.rows[*row as usize].at);
             let at = before.max(millis.max(0) as u64 * 1000);
             rows.push(log.rows.len() as u32);
-            log.rows.push(Row { at, question, slot, score: score.to_owned() });
+            log.rows.push(Row {
+                at,
+                question,
+                slot,
+                score: score.to_owned(),
+            });
             log.length = log.length.max(at);
         }
         if log.rows.is_empty() {
@@ -124,7 +137,10 @@ impl Exam for Log {
 
     fn plan(&self, student: u32) -> Plan {
         let attempt = self.attempt(student);
-        let mut plan = Plan { pages: vec![0], ..Plan::default() };
+        let mut plan = Plan {
+            pages: vec![0],
+            ..Plan::default()
+        };
         let mut first: BTreeMap<u32, &str> = BTreeMap::new();
         let mut truth = Truth::default();
         for (n, index) in self.students[student as usize].rows.iter().enumerate() {
@@ -133,7 +149,10 @@ impl Exam for Log {
                 at: row.at,
                 page: 0,
                 seq: n as u32 + 1,
-                what: What::Row { slot: row.slot, row: *index },
+                what: What::Row {
+                    slot: row.slot,
+                    row: *index,
+                },
             };
             plan.sent.push(Sent { sent: row.at, edit });
             let first = *first.entry(row.slot).or_insert(&row.score);
@@ -202,8 +221,14 @@ mod tests {
     fn slots_are_counted_for_each_student() {
         let log = Log::parse("1\t7\tq1\t0\n1\t8\tq2\t0\n2\t8\tq1\t1\n").unwrap();
         assert_eq!(log.students(), 2);
-        assert_eq!(log.plan(0).truth.slots.keys().copied().collect::<Vec<_>>(), [1]);
-        assert_eq!(log.plan(1).truth.slots.keys().copied().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            log.plan(0).truth.slots.keys().copied().collect::<Vec<_>>(),
+            [1]
+        );
+        assert_eq!(
+            log.plan(1).truth.slots.keys().copied().collect::<Vec<_>>(),
+            [1, 2]
+        );
     }
 
     #[test]

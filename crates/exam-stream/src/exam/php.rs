@@ -15,7 +15,9 @@ use anyhow::{Context, anyhow, bail};
 
 /// `php -r` takes code without the opening tag.
 fn script() -> String {
-    [include_str!("putrecord.php"), include_str!("worker.php")].concat().replace("<?php", "")
+    [include_str!("putrecord.php"), include_str!("worker.php")]
+        .concat()
+        .replace("<?php", "")
 }
 
 /// What became of the lines of one worker.
@@ -63,7 +65,12 @@ impl Php {
         let output = child.stdout.take().context("the worker has no output")?;
         let (pending, sent) = channel();
         let answers = std::thread::spawn(move || read(BufReader::new(output), &sent));
-        Ok(Worker { child, input, pending, answers })
+        Ok(Worker {
+            child,
+            input,
+            pending,
+            answers,
+        })
     }
 }
 
@@ -78,10 +85,14 @@ fn read(output: impl BufRead, sent: &Receiver<(u64, u64)>) -> anyhow::Result<Ans
         let read = line
             .split_once(' ')
             .and_then(|(done, took)| Some((done.parse::<f64>().ok()?, took.parse::<u32>().ok()?)));
-        let Some((done, took)) = read else { bail!("PHP says: {line}") };
+        let Some((done, took)) = read else {
+            bail!("PHP says: {line}")
+        };
         let (id, sent) = sent.recv()?;
         answers.accepted.push(id);
-        answers.sent_to_put.push(((done * 1e6) as u64).saturating_sub(sent) as u32);
+        answers
+            .sent_to_put
+            .push(((done * 1e6) as u64).saturating_sub(sent) as u32);
         answers.call.push(took);
     }
     Ok(answers)
@@ -93,7 +104,9 @@ impl Worker {
         // The receiver ends with the worker's output; the write says it better.
         let _ = self.pending.send((id, sent));
         let input = self.input.as_mut().context("the worker has been ended")?;
-        input.write_all(line).context("the PHP process has ended: see its message above")
+        input
+            .write_all(line)
+            .context("the PHP process has ended: see its message above")
     }
 
     /// No more records.
@@ -104,7 +117,10 @@ impl Worker {
     /// Waits until the worker has done with its records.
     pub fn finish(mut self) -> anyhow::Result<Answers> {
         self.close();
-        let answers = self.answers.join().map_err(|_| anyhow!("the reader of PHP panicked"))??;
+        let answers = self
+            .answers
+            .join()
+            .map_err(|_| anyhow!("the reader of PHP panicked"))??;
         let status = self.child.wait()?;
         if !status.success() {
             bail!("a PHP process ended with {status}");
@@ -140,7 +156,9 @@ impl Sampler {
 
     pub fn finish(self) -> anyhow::Result<Answers> {
         drop(self.offer);
-        self.thread.join().map_err(|_| anyhow!("the blocking worker panicked"))?
+        self.thread
+            .join()
+            .map_err(|_| anyhow!("the blocking worker panicked"))?
     }
 }
 
@@ -148,6 +166,9 @@ impl Sampler {
 pub fn percentiles(values: &mut [u32]) -> Option<(u32, u32)> {
     values.sort_unstable();
     let at = |q: f64| values.get(((values.len() as f64 * q) as usize).min(values.len() - 1));
-    if values.is_empty() { None } else { Some((*at(0.5)?, *at(0.99)?)) }
+    if values.is_empty() {
+        None
+    } else {
+        Some((*at(0.5)?, *at(0.99)?))
+    }
 }
-

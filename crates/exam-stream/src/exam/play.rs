@@ -24,8 +24,14 @@ impl Pace {
     /// The clock of an exam that begins now, or of one that has just ended.
     pub fn clock(self, exam: &dyn Exam) -> Clock {
         match self {
-            Pace::Speed(speed) => Clock { start: now(), speed },
-            Pace::AsFastAsPossible => Clock { start: now() - exam.length(), speed: 1.0 },
+            Pace::Speed(speed) => Clock {
+                start: now(),
+                speed,
+            },
+            Pace::AsFastAsPossible => Clock {
+                start: now() - exam.length(),
+                speed: 1.0,
+            },
         }
     }
 }
@@ -41,9 +47,14 @@ impl<'a> Schedule<'a> {
     pub fn new(exam: &'a dyn Exam) -> Schedule<'a> {
         let first = |student| {
             let plan = exam.plan(student);
-            plan.sent.first().map(|sent| Reverse((sent.sent, student, 0)))
+            plan.sent
+                .first()
+                .map(|sent| Reverse((sent.sent, student, 0)))
         };
-        Schedule { exam, next: (0..exam.students()).filter_map(first).collect() }
+        Schedule {
+            exam,
+            next: (0..exam.students()).filter_map(first).collect(),
+        }
     }
 }
 
@@ -85,7 +96,9 @@ pub fn progress(records: u64) -> ProgressBar {
 
 /// True once Ctrl-C or SIGTERM has come.
 pub fn interrupted() -> anyhow::Result<Arc<AtomicBool>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     std::thread::spawn(move || {

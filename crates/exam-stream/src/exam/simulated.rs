@@ -53,11 +53,18 @@ struct Desk {
 
 impl Simulated {
     pub fn new(students: u32, seed: u64) -> Simulated {
-        let mut exam = Simulated { students, seed, records: 0, length: 0 };
+        let mut exam = Simulated {
+            students,
+            seed,
+            records: 0,
+            length: 0,
+        };
         for student in 0..students {
             let plan = exam.plan(student);
             exam.records += plan.sent.len() as u64;
-            exam.length = exam.length.max(plan.sent.last().map_or(0, |last| last.sent));
+            exam.length = exam
+                .length
+                .max(plan.sent.last().map_or(0, |last| last.sent));
         }
         exam
     }
@@ -75,7 +82,12 @@ impl Desk {
     /// Moodle itself writes: at once, never late, on a page instance of its own.
     fn server(&mut self, at: Micros, what: What) {
         self.server_seq += 1;
-        let edit = Edit { at, page: 0, seq: self.server_seq, what };
+        let edit = Edit {
+            at,
+            page: 0,
+            seq: self.server_seq,
+            what,
+        };
         self.plan.sent.push(Sent { sent: at, edit });
         if !matches!(what, What::Saved { .. }) {
             self.plan.truth.lifecycle = Some(what.kind());
@@ -85,7 +97,12 @@ impl Desk {
     /// The browser writes; when it is sent depends on the line.
     fn browser(&mut self, device: &mut Device, at: Micros, what: What) -> Edit {
         device.seq += 1;
-        let edit = Edit { at, page: device.page, seq: device.seq, what };
+        let edit = Edit {
+            at,
+            page: device.page,
+            seq: device.seq,
+            what,
+        };
         let mut sent = at + SECOND * 2 / 5;
         if self.offline(at) {
             // The whole outbox at once: order is not promised.
@@ -97,22 +114,38 @@ impl Desk {
         self.plan.sent.push(Sent { sent, edit });
         if self.chance(0.01) {
             // The answer to the first request was lost.
-            self.plan.sent.push(Sent { sent: sent + 3 * SECOND, edit });
+            self.plan.sent.push(Sent {
+                sent: sent + 3 * SECOND,
+                edit,
+            });
         }
         edit
     }
 
     fn open(&mut self, at: Micros, quiz_page: u32) -> Device {
         self.plan.pages.push(at);
-        Device { page: self.plan.pages.len() as u16 - 1, quiz_page, seq: 0, hidden: 0 }
+        Device {
+            page: self.plan.pages.len() as u16 - 1,
+            quiz_page,
+            seq: 0,
+            hidden: 0,
+        }
     }
 
     /// The form of a page reaches Moodle.
     fn post(&mut self, at: Micros, device: &mut Device) {
         let slots = ((1 << SLOTS_A_PAGE) - 1) << (device.quiz_page * SLOTS_A_PAGE);
-        let what = What::Saved { slots, redone: self.redone };
+        let what = What::Saved {
+            slots,
+            redone: self.redone,
+        };
         device.seq += 1;
-        let edit = Edit { at, page: device.page, seq: device.seq, what };
+        let edit = Edit {
+            at,
+            page: device.page,
+            seq: device.seq,
+            what,
+        };
         self.plan.sent.push(Sent { sent: at, edit });
         for (slot, truth) in &mut self.plan.truth.slots {
             truth.saved |= slots & (1 << (slot - 1)) != 0;
@@ -135,7 +168,12 @@ impl Desk {
         let redone = self.redone & (1 << n) != 0;
         // Moodle counts the steps of a question: it grows with each form post.
         let sequencecheck = 1 + self.plan.pages.len() as u32 / 2;
-        let what = What::Answer { slot, redone, content, sequencecheck };
+        let what = What::Answer {
+            slot,
+            redone,
+            content,
+            sequencecheck,
+        };
         let edit = self.browser(device, at, what);
         self.plan.truth.slots.insert(
             slot,
@@ -177,7 +215,11 @@ impl Exam for Simulated {
         };
         // The last-minute rush.
         let hurried = rng.f64() < 0.6;
-        let end = if hurried { LENGTH } else { start + (LENGTH - start) / 10 * rng.u64(5..10) };
+        let end = if hurried {
+            LENGTH
+        } else {
+            start + (LENGTH - start) / 10 * rng.u64(5..10)
+        };
         let mut moments: Vec<Micros> = (0..SLOTS + rng.u32(0..=SLOTS / 2))
             .map(|_| {
                 if hurried && rng.f64() < 0.35 {
@@ -193,8 +235,11 @@ impl Exam for Simulated {
             let from = rng.u64(start + 5 * SECOND..end);
             offline = (from, from + rng.u64(60 * SECOND..600 * SECOND));
         }
-        let second_device =
-            if rng.f64() < 0.05 { rng.u64(start + 10 * SECOND..end) } else { Micros::MAX };
+        let second_device = if rng.f64() < 0.05 {
+            rng.u64(start + 10 * SECOND..end)
+        } else {
+            Micros::MAX
+        };
 
         let mut desk = Desk {
             rng,
@@ -220,7 +265,11 @@ impl Exam for Simulated {
             }
             let which = desk.rng.usize(..devices.len());
             let mut device = devices.swap_remove(which);
-            let mut slot = if k < SLOTS { k + 1 } else { desk.rng.u32(1..=SLOTS) };
+            let mut slot = if k < SLOTS {
+                k + 1
+            } else {
+                desk.rng.u32(1..=SLOTS)
+            };
             let quiz_page = (slot - 1) / SLOTS_A_PAGE;
             if quiz_page != device.quiz_page {
                 if online {
@@ -259,8 +308,16 @@ impl Exam for Simulated {
         plan.truth.hidden = closed.iter().map(|device| device.hidden).sum();
         plan.sent.sort_by_key(|sent| sent.sent);
         // What was on its way when the line broke is sent again.
-        if let Some(last) = plan.sent.iter().rfind(|sent| sent.sent < offline.0).copied() {
-            let again = Sent { sent: offline.1 + SECOND / 10, ..last };
+        if let Some(last) = plan
+            .sent
+            .iter()
+            .rfind(|sent| sent.sent < offline.0)
+            .copied()
+        {
+            let again = Sent {
+                sent: offline.1 + SECOND / 10,
+                ..last
+            };
             let place = plan.sent.partition_point(|sent| sent.sent < again.sent);
             plan.sent.insert(place, again);
         }
@@ -279,10 +336,18 @@ impl Exam for Simulated {
             }
         };
         match what {
-            What::Answer { slot, redone, content, .. } => {
+            What::Answer {
+                slot,
+                redone,
+                content,
+                ..
+            } => {
                 let status = u8::from(*content != 0);
                 let qa = qa(attempt, *slot, *redone);
-                let _ = write!(out, r#","slot":{slot},"qa":{qa},"status":{status},"fields":"#);
+                let _ = write!(
+                    out,
+                    r#","slot":{slot},"qa":{qa},"status":{status},"fields":"#
+                );
                 self.fields(student, what, out);
             }
             What::Started => {
@@ -305,7 +370,15 @@ impl Exam for Simulated {
     /// One kind of question a slot: single choice, several choices, number,
     /// matching, essay.
     fn fields(&self, student: u32, what: &What, out: &mut Vec<u8>) {
-        let What::Answer { slot, content, sequencecheck, .. } = *what else { return };
+        let What::Answer {
+            slot,
+            content,
+            sequencecheck,
+            ..
+        } = *what
+        else {
+            return;
+        };
         let _ = match slot % SLOTS_A_PAGE {
             1 => write!(out, r#"{{"answer":"{}""#, i64::from(content) - 1),
             2 => write!(
@@ -316,7 +389,11 @@ impl Exam for Simulated {
                 content >> 2 & 1
             ),
             3 if content == 0 => write!(out, r#"{{"answer":"""#),
-            3 => write!(out, r#"{{"answer":"{}","unit":"m/s²""#, student * 10 + content),
+            3 => write!(
+                out,
+                r#"{{"answer":"{}","unit":"m/s²""#,
+                student * 10 + content
+            ),
             4 => write!(out, r#"{{"sub0":"{content}","sub1":"{}""#, content * 2 % 5),
             _ if content == 0 => write!(out, r#"{{"answer":"","answerformat":"1""#),
             _ => write!(
@@ -324,7 +401,10 @@ impl Exam for Simulated {
                 r#"{{"answer":"<p dir=\"ltr\">{content}. ∫₀¹ x² dx = ⅓ \\ proof by {student}\n</p>","answerformat":"1""#
             ),
         };
-        let _ = write!(out, r#","-certainty":"1",":sequencecheck":"{sequencecheck}"}}"#);
+        let _ = write!(
+            out,
+            r#","-certainty":"1",":sequencecheck":"{sequencecheck}"}}"#
+        );
     }
 
     fn length(&self) -> Micros {
@@ -359,24 +439,42 @@ mod tests {
     #[test]
     fn the_exam_has_what_makes_exams_hard() {
         let exam = Simulated::new(2000, 7);
-        let (mut resent, mut late, mut two, mut changed, mut cleared, mut rush) = (0, 0, 0, 0, 0, 0);
+        let (mut resent, mut late, mut two, mut changed, mut cleared, mut rush) =
+            (0, 0, 0, 0, 0, 0);
         for student in 0..2000 {
             let plan = exam.plan(student);
-            let mut ids: Vec<_> =
-                plan.sent.iter().map(|sent| (sent.edit.page, sent.edit.seq)).collect();
+            let mut ids: Vec<_> = plan
+                .sent
+                .iter()
+                .map(|sent| (sent.edit.page, sent.edit.seq))
+                .collect();
             ids.sort_unstable();
             let sent = ids.len();
             ids.dedup();
             resent += sent - ids.len();
-            late += plan.sent.windows(2).filter(|w| w[1].edit.at < w[0].edit.at).count();
+            late += plan
+                .sent
+                .windows(2)
+                .filter(|w| w[1].edit.at < w[0].edit.at)
+                .count();
             let mut by_time: Vec<Edit> = plan.sent.iter().map(|sent| sent.edit).collect();
             by_time.sort_by_key(|edit| edit.at);
             two += by_time
                 .windows(2)
                 .filter(|w| w[0].page != 0 && w[1].page != 0 && w[1].page < w[0].page)
                 .count();
-            changed += plan.truth.slots.values().filter(|slot| slot.changed).count();
-            cleared += plan.truth.slots.values().filter(|slot| !slot.answered).count();
+            changed += plan
+                .truth
+                .slots
+                .values()
+                .filter(|slot| slot.changed)
+                .count();
+            cleared += plan
+                .truth
+                .slots
+                .values()
+                .filter(|slot| !slot.answered)
+                .count();
             rush += usize::from(plan.sent[0].sent < 120 * SECOND);
         }
         println!(

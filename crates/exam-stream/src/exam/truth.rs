@@ -40,7 +40,9 @@ impl<'a> Check<'a> {
         if view.site != self.writer.exam.site() {
             return;
         }
-        let student = view.attempt.and_then(|attempt| self.students.get(&attempt).copied());
+        let student = view
+            .attempt
+            .and_then(|attempt| self.students.get(&attempt).copied());
         match student {
             None => self.differ(format!("attempt {:?} is in no record", view.attempt)),
             Some(student) => {
@@ -77,7 +79,9 @@ impl<'a> Check<'a> {
         let exam = self.writer.exam;
         let plan = exam.plan(student);
         let truth = &plan.truth;
-        let slots = truth.of.max(truth.slots.keys().last().copied().unwrap_or(0));
+        let slots = truth
+            .of
+            .max(truth.slots.keys().last().copied().unwrap_or(0));
         let digit = |slot| truth.slots.get(&slot).map_or('0', digit);
         let word: String = std::iter::once('s').chain((1..=slots).map(digit)).collect();
         if view.word != word {
@@ -86,9 +90,15 @@ impl<'a> Check<'a> {
         if view.student_id != Some(exam.student_id(student)) {
             return Some(format!("student {:?}", view.student_id));
         }
-        let lifecycle = view.lifecycle.as_ref().map(|lifecycle| lifecycle.kind.as_str());
+        let lifecycle = view
+            .lifecycle
+            .as_ref()
+            .map(|lifecycle| lifecycle.kind.as_str());
         if lifecycle != truth.lifecycle {
-            return Some(format!("it is {lifecycle:?}, should be {:?}", truth.lifecycle));
+            return Some(format!(
+                "it is {lifecycle:?}, should be {:?}",
+                truth.lifecycle
+            ));
         }
         let hidden = view.counts.get("hidden").copied().unwrap_or(0);
         if hidden != u64::from(truth.hidden) {
@@ -96,10 +106,17 @@ impl<'a> Check<'a> {
         }
         let last_seen = self.writer.clock.wall(truth.last_seen) as f64 / 1e6;
         if self.last_seen_known && view.last_seen != Some(last_seen) {
-            return Some(format!("last seen {:?}, should be {last_seen}", view.last_seen));
+            return Some(format!(
+                "last seen {:?}, should be {last_seen}",
+                view.last_seen
+            ));
         }
         if view.slots.len() != truth.slots.len() {
-            return Some(format!("{} slots, should be {}", view.slots.len(), truth.slots.len()));
+            return Some(format!(
+                "{} slots, should be {}",
+                view.slots.len(),
+                truth.slots.len()
+            ));
         }
         truth.slots.iter().find_map(|(slot, truth)| {
             let difference = match view.slots.get(slot) {
@@ -122,7 +139,9 @@ impl<'a> Check<'a> {
             return Some(format!("holds {}, should be {id}", view.id));
         }
         let mut fields = Vec::new();
-        self.writer.exam.fields(student, &truth.edit.what, &mut fields);
+        self.writer
+            .exam
+            .fields(student, &truth.edit.what, &mut fields);
         if view.fields.get().as_bytes() != fields {
             let fields = String::from_utf8_lossy(&fields);
             return Some(format!("has fields {}, should be {fields}", view.fields));
@@ -150,11 +169,12 @@ fn digit(slot: &TrueSlot) -> char {
     }
 }
 
-
 /// Waits until the store has what the exam left, a minute at most, and says
 /// whether it has.
 pub fn compare(url: &str, writer: &Writer<'_>, last_seen_known: bool) -> anyhow::Result<bool> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let store = exam_state::open(url, exam_state::Options::default())?;
     let until = Instant::now() + Duration::from_secs(60);
     loop {
@@ -213,7 +233,10 @@ mod tests {
     }
 
     fn check(exam: &dyn Exam, speed: f64) {
-        let clock = Clock { start: 1_790_000_000_000_000, speed };
+        let clock = Clock {
+            start: 1_790_000_000_000_000,
+            speed,
+        };
         let writer = Writer { exam, clock };
         for shuffle in 0..3 {
             let mut check = Check::new(&writer, true);
@@ -250,7 +273,11 @@ mod tests {
             .map(|n| {
                 let (student, question) = (rng.u32(0..50), rng.u32(0..30));
                 let millis = n * 40 - if rng.f64() < 0.01 { 10_000_000 } else { 0 };
-                format!("{millis}\t{student}\tq{}_{question}\t0.{}\n", question % 7, rng.u32(0..9))
+                format!(
+                    "{millis}\t{student}\tq{}_{question}\t0.{}\n",
+                    question % 7,
+                    rng.u32(0..9)
+                )
             })
             .collect();
         let log = Log::parse(&log).unwrap();
