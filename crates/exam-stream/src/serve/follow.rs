@@ -231,6 +231,7 @@ impl Follower {
             }
         }
         self.loaded = true;
+        self.tell_pending();
         Ok(())
     }
 
