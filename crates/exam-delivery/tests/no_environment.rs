@@ -78,6 +78,7 @@ fn the_sender_reads_no_environment() {
     let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem");
     let agent = format!("http://{agent}/");
     let vars = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.as_str()), ("AWS_CA_BUNDLE", bundle)];
+    drop(AwsEnv::snapshot()); // as every caller does
     let env: AwsEnv = vars.into_iter().collect();
     let url = format!("https://localhost:{}", endpoint.port());
     let store: exam_delivery::Store =
