@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 fn main() {
     let mut args = std::env::args().skip(1);
-    let lines: usize = args.next().map_or(3_000_000, |n| n.parse().expect("a number of lines"));
+    let lines: usize = args
+        .next()
+        .map_or(3_000_000, |n| n.parse().expect("a number of lines"));
     let base = args.next().map_or_else(std::env::temp_dir, Into::into);
     let dir = base.join(format!("exam-throughput-{}", std::process::id()));
     std::fs::create_dir(&dir).expect("a directory to work in");
@@ -28,9 +30,12 @@ fn main() {
         segment_bytes: 64 << 20,
     })
     .expect("a spool");
-    let env: AwsEnv = [("AWS_ACCESS_KEY_ID", "bench"), ("AWS_SECRET_ACCESS_KEY", "bench")]
-        .into_iter()
-        .collect();
+    let env: AwsEnv = [
+        ("AWS_ACCESS_KEY_ID", "bench"),
+        ("AWS_SECRET_ACCESS_KEY", "bench"),
+    ]
+    .into_iter()
+    .collect();
     let sender = spawn(
         spool.clone(),
         Box::new(move || {
@@ -56,13 +61,28 @@ fn main() {
     let delivered = flush(&spool, Duration::from_secs(120)).expect("flush");
     let all = begun.elapsed();
     let million = 1e6 / lines as f64;
-    println!("{lines} lines of {} bytes, delivered: {delivered}", line.len());
-    println!("put alone took {put:.2?}; put to all delivered {all:.2?}: {:.0} lines/ms", lines as f64 / all.as_secs_f64() / 1e3);
+    println!(
+        "{lines} lines of {} bytes, delivered: {delivered}",
+        line.len()
+    );
+    println!(
+        "put alone took {put:.2?}; put to all delivered {all:.2?}: {:.0} lines/ms",
+        lines as f64 / all.as_secs_f64() / 1e3
+    );
     for (name, seconds) in threads() {
-        println!("CPU-seconds per million lines, thread {name}: {:.3}", seconds * million);
+        println!(
+            "CPU-seconds per million lines, thread {name}: {:.3}",
+            seconds * million
+        );
     }
     let memory = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    println!("{}", memory.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default());
+    println!(
+        "{}",
+        memory
+            .lines()
+            .find(|l| l.starts_with("VmHWM"))
+            .unwrap_or_default()
+    );
     std::thread::sleep(Duration::from_millis(300));
     if let Ok(Some(status)) = Status::read(&spool) {
         let p = |q| status.put_to_delivered.quantile(q).unwrap_or(0) / 1_000;
@@ -81,7 +101,10 @@ fn memchr_count(body: &[u8]) -> usize {
 /// User and system time of each thread of this process.
 fn threads() -> Vec<(String, f64)> {
     const TICK: f64 = 100.0; // USER_HZ, the same on every Linux we know
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let tasks = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
     tasks
         .filter_map(|task| {
             let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;

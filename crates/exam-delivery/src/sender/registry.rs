@@ -106,7 +106,10 @@ impl Registry {
         }
         let mut troubles = Vec::new();
         for name in names {
-            if self.known.contains_key(&name.id) || self.unreadable.contains_key(&name.id) || self.known.len() >= MAX_OPEN {
+            if self.known.contains_key(&name.id)
+                || self.unreadable.contains_key(&name.id)
+                || self.known.len() >= MAX_OPEN
+            {
                 continue;
             }
             let id = name.id;
