@@ -5,6 +5,11 @@ use std::fmt;
 use std::str::FromStr;
 
 pub(crate) const LEN: u64 = 512;
+/// Where a cursor stands that has passed nothing.
+pub(crate) const START: Position = Position {
+    offset: LEN,
+    count: 0,
+};
 pub(crate) const VERSION: u8 = 1;
 const MAGIC: &[u8; 7] = b"ExamSpl";
 const FIXED: usize = 108;
@@ -128,7 +133,7 @@ fn u64_at(b: &[u8], at: usize) -> u64 {
 }
 
 /// The first bytes of a new segment.
-pub(crate) fn encode(id: SegmentId, stream: &str, cursors: [Position; 2]) -> Vec<u8> {
+pub(crate) fn encode(id: SegmentId, stream: &str, cursors: [Position; 2], notes: Notes) -> Vec<u8> {
     let mut out = vec![0; LEN as usize];
     out[..7].copy_from_slice(MAGIC);
     out[7] = VERSION;
@@ -138,6 +143,8 @@ pub(crate) fn encode(id: SegmentId, stream: &str, cursors: [Position; 2]) -> Vec
     out[33..33 + stream.len()].copy_from_slice(stream.as_bytes());
     let crc = crc32c::crc32c(&out[..FIXED - 4]);
     out[FIXED - 4..FIXED].copy_from_slice(&crc.to_le_bytes());
+    let (at, bytes) = encode_notes(id, notes);
+    out[at as usize..][..bytes.len()].copy_from_slice(&bytes);
     for cursor in [Cursor::Delivery, Cursor::State] {
         let (at, slot) = encode_cursor(id, cursor, 1, cursors[cursor as usize]);
         out[at as usize..][..slot.len()].copy_from_slice(&slot);
@@ -154,10 +161,7 @@ pub(crate) fn decode(id: SegmentId, bytes: &[u8]) -> Parsed {
         fixed.get(8..24) != Some(&id.bytes()) || crc32c::crc32c(fixed) != u32_at(bytes, FIXED - 4);
     let mut header = Header {
         pid_namespace: if damaged { 0 } else { u64_at(bytes, 24) },
-        cursors: [Position {
-            offset: LEN,
-            count: 0,
-        }; 2],
+        cursors: [START; 2],
         slots: [0; 2],
         notes: decode_notes(id, bytes.get(NOTES as usize..).unwrap_or_default()),
         damaged,

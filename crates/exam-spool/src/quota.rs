@@ -4,7 +4,7 @@
 //! inherited descriptor would be the parent's too, and a mutex held at a fork
 //! would never be released in the child.
 
-use crate::sys;
+use crate::{cell, sys};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{FlockOperation, flock};
 use std::io;
@@ -49,24 +49,32 @@ pub(crate) fn update<R>(
     if !lock_within(&file, FlockOperation::NonBlockingLockExclusive, patience)? {
         return Ok(None);
     }
-    let before = load(&file)?;
-    let mut quota = before.unwrap_or_default();
+    let (generation, bytes) = cell::load(&file)?;
+    let before = Quota::decode(bytes);
+    let mut quota = before;
     let result = change(&mut quota);
-    // Written even if nothing is counted yet: so the file has its block before
-    // the disk is full.
-    if Some(quota) != before {
-        let mut bytes = [0; 20];
-        bytes[..8].copy_from_slice(&quota.used.to_le_bytes());
-        bytes[8..16].copy_from_slice(&quota.refused.to_le_bytes());
-        let crc = crc32c::crc32c(&bytes[..16]);
-        bytes[16..].copy_from_slice(&crc.to_le_bytes());
-        sys::pwrite_all(&file, &bytes, 0)?;
+    if quota != before || generation == 0 {
+        cell::store(&file, generation + 1, &quota.encode())?;
     }
     Ok(Some(result))
 }
 
 pub(crate) fn read(dir: BorrowedFd<'_>) -> io::Result<Quota> {
-    Ok(load(&sys::open(dir, NAME)?)?.unwrap_or_default())
+    Ok(Quota::decode(cell::load(&sys::open(dir, NAME)?)?.1))
+}
+
+impl Quota {
+    fn encode(self) -> [u8; 16] {
+        (u128::from(self.used) | u128::from(self.refused) << 64).to_le_bytes()
+    }
+
+    fn decode(bytes: [u8; 16]) -> Self {
+        let both = u128::from_le_bytes(bytes);
+        Self {
+            used: both as u64,
+            refused: (both >> 64) as u64,
+        }
+    }
 }
 
 /// Whether the lock was to be had in this time.
@@ -86,20 +94,4 @@ pub(crate) fn lock_within(
         }
         waited += PAUSE;
     }
-}
-
-/// A figure torn by a power cut reads as none, and counting heals it.
-fn load(file: &OwnedFd) -> io::Result<Option<Quota>> {
-    let mut b = Vec::with_capacity(20);
-    sys::pread_to(file, &mut b, 20, 0)?;
-    let word = |i: usize| {
-        b.get(i..i + 8)
-            .and_then(|w| w.try_into().ok())
-            .map_or(0, u64::from_le_bytes)
-    };
-    let whole = b.len() >= 20 && crc32c::crc32c(&b[..16]).to_le_bytes() == b[16..20];
-    Ok(whole.then(|| Quota {
-        used: word(0),
-        refused: word(8),
-    }))
 }

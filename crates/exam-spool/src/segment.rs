@@ -17,6 +17,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const PUNCH_STEP: u64 = 1024 * 1024;
 /// Bytes read at a time where the caller has no say.
 const READ: usize = 256 * 1024;
+/// About the size of the segments records move to when a sync has failed.
+const MOVE: usize = 4 * 1024 * 1024;
 
 /// What the end of a read means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +70,8 @@ struct State {
     header: Header,
     /// No writer will ever append again.
     dead: bool,
-    /// Length and least cursor at the last successful sync.
-    synced: Option<(u64, u64)>,
+    /// Length at the last successful sync.
+    synced: Option<u64>,
     punched: u64,
 }
 
@@ -450,9 +452,8 @@ impl Segment {
                 .map_err(failed("writing its records to a new segment"));
         }
         let len = self.len().map_err(failed("fstat"))?;
-        let done = state.done();
-        let punch = done / PUNCH_STEP * PUNCH_STEP;
-        if state.synced.is_some_and(|(synced, _)| synced == len) && punch <= state.punched {
+        let punch = state.done() / PUNCH_STEP * PUNCH_STEP;
+        if state.synced == Some(len) && punch <= state.punched {
             return Ok(false);
         }
         if let Err(error) = sys::sync_data(&self.file) {
@@ -471,7 +472,7 @@ impl Segment {
         if state.synced.is_none() {
             sys::sync_dir(self.spool.dir()).map_err(failed("syncing the directory"))?;
         }
-        state.synced = Some((len, done));
+        state.synced = Some(len);
         if punch > state.punched {
             // Only what the cursors on disk are past; a file system that cannot keeps the bytes.
             let from = state.punched.next_multiple_of(4096);
@@ -481,27 +482,33 @@ impl Segment {
         Ok(true)
     }
 
-    /// Writes what a cursor is not past to a new, synced and sealed segment,
-    /// then moves both cursors of this one to its end. A crash in between
-    /// delivers twice.
+    /// Writes what a cursor is not past to new segments, synced and sealed, and
+    /// moves both cursors of this one to its end. A crash in between delivers twice.
     fn move_out(&self) -> io::Result<bool> {
-        let old = self.state().header.cursors;
+        let mut moved = false;
+        while self.move_some()? {
+            moved = true;
+        }
+        Ok(moved)
+    }
+
+    fn move_some(&self) -> io::Result<bool> {
+        let (old, notes) = {
+            let state = self.state();
+            (state.header.cursors, state.header.notes)
+        };
         let start = old[0].min(old[1]);
         let id = SegmentId::new();
-        let origin = Position {
-            offset: header::LEN,
-            count: 0,
-        };
-        let mut cursors = [origin; 2];
-        let mut out = Vec::new();
+        let mut cursors = [header::START; 2];
+        let mut frames = Vec::new();
         let mut buf = Vec::new();
         let (mut at, mut count) = (start, 0);
-        loop {
+        while frames.len() < MOVE {
             let outcome = self.read(at, &mut buf, READ)?;
             for record in &outcome.records {
                 count += 1;
                 frame::encode(
-                    &mut out,
+                    &mut frames,
                     id.salt(),
                     count,
                     record.time,
@@ -510,7 +517,7 @@ impl Segment {
                 for (new, old) in cursors.iter_mut().zip(old) {
                     if record.after <= old {
                         *new = Position {
-                            offset: header::LEN + out.len() as u64,
+                            offset: header::LEN + frames.len() as u64,
                             count,
                         };
                     }
@@ -521,14 +528,23 @@ impl Segment {
                 break;
             }
         }
+        let skipped = notes.skipped.min(cursors[Cursor::State as usize].count);
         if count > 0 {
-            frame::encode(&mut out, id.salt(), count, sys::now_micros(), &[]);
+            frame::encode(&mut frames, id.salt(), count, sys::now_micros(), &[]);
+            let notes = Notes {
+                skipped,
+                ..Notes::default()
+            };
+            let head = header::encode(id, &self.name.stream, cursors, notes);
             self.spool
-                .write_whole_segment(id, &self.name.stream, cursors, &out)?;
+                .write_whole_segment(id, &self.name.stream, &[head, frames].concat())?;
         }
         let mut state = self.state();
+        let moved = notes.moved + (at.count - start.count);
+        let skipped = notes.skipped - skipped;
         let notes = Notes {
-            moved: state.header.notes.moved + (at.count - start.count),
+            moved,
+            skipped,
             ..state.header.notes
         };
         self.write_notes(&mut state, notes)?;

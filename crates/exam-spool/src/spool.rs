@@ -1,8 +1,7 @@
 //! The directory: who may use it, what lies in it, how much of its limit is taken.
 
 use crate::error::{OpenError, SegmentError, WriteError};
-use crate::frame::Position;
-use crate::header::{self, Cursor, SegmentId};
+use crate::header::{self, Cursor, Notes, SegmentId};
 use crate::quota::{self, Quota};
 use crate::segment::Segment;
 use crate::totals::{self, Totals};
@@ -128,17 +127,25 @@ impl Spool {
             removal_failed: AtomicBool::new(false),
         };
         let spool = Spool(Arc::new(inner));
-        for name in [quota::NAME, totals::NAME] {
-            spool.ensure_file(name).map_err(io("create its counters"))?;
+        // Counters there: somebody was here before. The directory is not synced
+        // again then: the first put of a new process must not wait for a disk.
+        let there = |name| sys::open(spool.dir(), name).is_ok();
+        if !there(quota::NAME) || !there(totals::NAME) {
+            spool.prepare().map_err(io("create its counters"))?;
         }
-        totals::prepare(&spool).map_err(io("write its counters"))?;
-        if quota::read(spool.dir()).map_err(io("read its counters"))? == Quota::default() {
-            spool.recount().map_err(io("count its files"))?;
-        }
-        sys::sync_dir(spool.dir()).map_err(io("sync it"))?;
         Ok(spool)
     }
 
+    /// Counters first, their blocks included, so that the disk may be full later.
+    fn prepare(&self) -> io::Result<()> {
+        self.ensure_file(quota::NAME)?;
+        self.recount()?;
+        self.ensure_file(totals::NAME)?;
+        totals::prepare(self)?;
+        sys::sync_dir(self.dir())
+    }
+
+    /// What it was opened with.
     pub fn config(&self) -> &Config {
         &self.0.config
     }
@@ -265,7 +272,6 @@ impl Spool {
         &self,
         stream: &str,
         suffix: &str,
-        cursors: [Position; 2],
     ) -> io::Result<(SegmentName, OwnedFd)> {
         let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
         for _ in 0..8 {
@@ -275,7 +281,7 @@ impl Spool {
             };
             let unfinished = format!("{}{UNFINISHED}", name.id);
             let file = self.create(&unfinished)?;
-            let made = self.finish_segment(&name, suffix, &unfinished, &file, cursors);
+            let made = self.finish_segment(&name, suffix, &unfinished, &file);
             match made {
                 Ok(()) => return Ok((name, file)),
                 // A sweep took it for left behind, in the moment before the lock.
@@ -302,10 +308,13 @@ impl Spool {
         suffix: &str,
         unfinished: &str,
         file: &OwnedFd,
-        cursors: [Position; 2],
     ) -> io::Result<()> {
         fs::flock(file, FlockOperation::NonBlockingLockExclusive)?;
-        sys::pwrite_all(file, &header::encode(name.id, &name.stream, cursors), 0)?;
+        sys::pwrite_all(
+            file,
+            &header::encode(name.id, &name.stream, [header::START; 2], Notes::default()),
+            0,
+        )?;
         sys::rename(self.dir(), unfinished, &name.file(suffix))
     }
 
@@ -315,8 +324,7 @@ impl Spool {
         &self,
         id: SegmentId,
         stream: &str,
-        cursors: [Position; 2],
-        frames: &[u8],
+        bytes: &[u8],
     ) -> io::Result<()> {
         let name = SegmentName {
             id,
@@ -326,8 +334,7 @@ impl Spool {
         let file = self.create(&unfinished)?;
         let write = || {
             fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-            sys::pwrite_all(&file, &header::encode(id, stream, cursors), 0)?;
-            sys::pwrite_all(&file, frames, header::LEN)?;
+            sys::pwrite_all(&file, bytes, 0)?;
             sys::sync_data(&file)?;
             sys::rename(self.dir(), &unfinished, &name.file(SEGMENT))?;
             sys::sync_dir(self.dir())
@@ -337,7 +344,7 @@ impl Spool {
             let _ = sys::unlink(self.dir(), &unfinished);
             return written;
         }
-        let share = quota::share(header::LEN + frames.len() as u64, true, 0, self.0.unit);
+        let share = quota::share(bytes.len() as u64, true, 0, self.0.unit);
         self.update_quota(quota::PATIENCE, |quota| quota.used += share)
             .map(drop)
     }

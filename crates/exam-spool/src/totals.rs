@@ -8,15 +8,15 @@
 use crate::header::SegmentId;
 use crate::segment::remove_file;
 use crate::spool::{SEGMENT, Spool};
-use crate::{quota, sys};
+use crate::{cell, quota, sys};
 use rustix::fd::OwnedFd;
 use rustix::fs::FlockOperation;
 use std::io;
 use std::sync::atomic::Ordering;
 
 pub(crate) const NAME: &str = "totals";
-const SLOT: usize = 128;
-const COVERED: usize = 100;
+/// Eight counters, a segment id, what becomes of that segment.
+const STORED: usize = 8 * 8 + 16 + 1;
 
 /// What a spool has done since it was made, all processes together. Exact after
 /// the death of any process; after a power cut as of about the last sync.
@@ -65,7 +65,6 @@ impl Totals {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Stored {
-    generation: u64,
     totals: Totals,
     /// The segment counted last, which may not be deleted yet.
     removing: Option<(SegmentId, bool)>,
@@ -76,8 +75,7 @@ pub(crate) fn read(spool: &Spool) -> io::Result<Totals> {
     let Stored {
         mut totals,
         removing,
-        ..
-    } = load(&file)?;
+    } = Stored::decode(&cell::load(&file)?.1);
     for segment in spool.segments()? {
         if removing.is_none_or(|(id, _)| id != segment.id()) {
             totals.add(&segment.contribution()?);
@@ -90,7 +88,7 @@ pub(crate) fn read(spool: &Spool) -> io::Result<Totals> {
 
 /// Adds a segment's counts and names it as the one being deleted.
 pub(crate) fn begin_removal(spool: &Spool, counts: &Totals, id: SegmentId) -> io::Result<()> {
-    let removing = load(&sys::open(spool.dir(), NAME)?)?.removing;
+    let removing = load(spool)?.removing;
     if removing.is_some_and(|(begun, _)| begun == id) {
         return Ok(());
     }
@@ -106,10 +104,10 @@ pub(crate) fn begin_removal(spool: &Spool, counts: &Totals, id: SegmentId) -> io
 /// Gives the file its blocks before the disk is full.
 pub(crate) fn prepare(spool: &Spool) -> io::Result<()> {
     let file = sys::open(spool.dir(), NAME)?;
-    if rustix::fs::fstat(&file)?.st_size == 0 {
-        sys::pwrite_all(&file, &[0; 2 * SLOT], 0)?;
+    match cell::load::<STORED>(&file)? {
+        (0, _) => cell::store(&file, 1, &Stored::default().encode()),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 pub(crate) fn count_quarantined(spool: &Spool, records: u64) -> io::Result<()> {
@@ -117,7 +115,7 @@ pub(crate) fn count_quarantined(spool: &Spool, records: u64) -> io::Result<()> {
 }
 
 pub(crate) fn finish_removal(spool: &Spool) -> io::Result<()> {
-    let Some((id, damaged)) = load(&sys::open(spool.dir(), NAME)?)?.removing else {
+    let Some((id, damaged)) = load(spool)?.removing else {
         return Ok(());
     };
     if let Some(name) = spool.names(SEGMENT)?.into_iter().find(|name| name.id == id) {
@@ -129,21 +127,16 @@ pub(crate) fn finish_removal(spool: &Spool) -> io::Result<()> {
 
 fn change(spool: &Spool, change: impl FnOnce(&mut Stored)) -> io::Result<()> {
     let file = locked(spool, FlockOperation::NonBlockingLockExclusive)?;
-    let mut stored = load(&file)?;
+    let (generation, bytes) = cell::load(&file)?;
+    let mut stored = Stored::decode(&bytes);
     change(&mut stored);
-    stored.generation += 1;
-    let mut bytes = [0; COVERED + 4];
-    bytes[..8].copy_from_slice(&stored.generation.to_le_bytes());
-    for (i, value) in stored.totals.stored().into_iter().enumerate() {
-        bytes[8 + i * 8..16 + i * 8].copy_from_slice(&value.to_le_bytes());
-    }
-    if let Some((id, damaged)) = stored.removing {
-        bytes[72..88].copy_from_slice(&id.bytes());
-        bytes[88] = 1 + u8::from(damaged);
-    }
-    let crc = crc32c::crc32c(&bytes[..COVERED]);
-    bytes[COVERED..].copy_from_slice(&crc.to_le_bytes());
-    sys::pwrite_all(&file, &bytes, stored.generation % 2 * SLOT as u64)
+    cell::store(&file, generation + 1, &stored.encode())
+}
+
+fn load(spool: &Spool) -> io::Result<Stored> {
+    Ok(Stored::decode(
+        &cell::load(&sys::open(spool.dir(), NAME)?)?.1,
+    ))
 }
 
 /// Locked, so that readers do not meet a segment both here and in the
@@ -155,29 +148,26 @@ fn locked(spool: &Spool, how: FlockOperation) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// The newer of the two slots that are whole.
-fn load(file: &OwnedFd) -> io::Result<Stored> {
-    let mut bytes = Vec::with_capacity(2 * SLOT);
-    sys::pread_to(file, &mut bytes, 2 * SLOT, 0)?;
-    let slots = [0, SLOT]
-        .into_iter()
-        .filter_map(|at| decode(bytes.get(at..at + COVERED + 4)?));
-    Ok(slots.max_by_key(|s| s.generation).unwrap_or_default())
-}
+impl Stored {
+    fn encode(mut self) -> [u8; STORED] {
+        let mut bytes = [0; STORED];
+        for (i, value) in self.totals.stored().into_iter().enumerate() {
+            bytes[i * 8..][..8].copy_from_slice(&value.to_le_bytes());
+        }
+        if let Some((id, damaged)) = self.removing {
+            bytes[64..80].copy_from_slice(&id.bytes());
+            bytes[80] = 1 + u8::from(damaged);
+        }
+        bytes
+    }
 
-fn decode(b: &[u8]) -> Option<Stored> {
-    let word = |at: usize| b[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
-    if crc32c::crc32c(&b[..COVERED]).to_le_bytes() != b[COVERED..] {
-        return None;
+    fn decode(bytes: &[u8; STORED]) -> Self {
+        let mut totals = Totals::default();
+        for (value, bytes) in totals.stored().into_iter().zip(bytes.chunks_exact(8)) {
+            *value = bytes.try_into().map_or(0, u64::from_le_bytes);
+        }
+        let removing =
+            (bytes[80] > 0).then(|| (SegmentId::from_bytes(&bytes[64..80]), bytes[80] == 2));
+        Self { totals, removing }
     }
-    let mut totals = Totals::default();
-    for (i, value) in totals.stored().into_iter().enumerate() {
-        *value = word(8 + i * 8);
-    }
-    let removing = (b[88] > 0).then(|| (SegmentId::from_bytes(&b[72..88]), b[88] == 2));
-    Some(Stored {
-        generation: word(0),
-        totals,
-        removing,
-    })
 }

@@ -1,1 +1,69 @@
-fn main() {}
+//! `exam-stream`: the program beside the PHP extension.
+//!
+//! One module per subcommand; each has an `Args` for clap and a `run` that
+//! returns the exit code. An error that reaches `main` is printed as one
+//! sentence per cause on stderr and ends the program with 1; 2 is clap's code
+//! for a command line it does not understand.
+
+mod clock;
+mod cold;
+mod doctor;
+mod drain;
+mod exam;
+mod rebuild;
+mod replay;
+mod serve;
+mod settings;
+mod simulate;
+mod state;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exam answers, safe on the server and in the stream
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the Firehose API locally: cold storage in files, state folded into Redis
+    Serve(serve::Args),
+    /// Send a spool without PHP
+    Drain(drain::Args),
+    /// Print what a spool holds and what became of it
+    Status(status::Args),
+    /// Build the state from cold storage, spool and quarantine, or compare it with the store
+    Rebuild(rebuild::Args),
+    /// Write every attempt's state as JSON
+    State(state::Args),
+    /// Check settings end to end, with a fix for each failure
+    Doctor(doctor::Args),
+    /// Replay an exam's log at real or given speed
+    Replay(replay::Args),
+    /// Simulate a whole exam and compare the state with its truth
+    Simulate(simulate::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Drain(args) => drain::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Rebuild(args) => rebuild::run(args),
+        Command::State(args) => state::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Replay(args) => replay::run(args),
+        Command::Simulate(args) => simulate::run(args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("exam-stream: {error:#}");
+        ExitCode::FAILURE
+    })
+}

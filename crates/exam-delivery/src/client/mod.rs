@@ -19,7 +19,6 @@ use aws_sdk_firehose::config::{
     timeout::TimeoutConfig,
 };
 use aws_sdk_firehose::error::{BoxError, ProvideErrorMetadata, SdkError};
-use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchError;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use aws_smithy_runtime_api::client::http::http_client_fn;
@@ -135,6 +134,22 @@ pub fn firehose(
         client: aws_sdk_firehose::Client::from_conf(config.build()),
         chain,
     })
+}
+
+impl Firehose {
+    /// The state of a delivery stream, as in `ACTIVE`: for whoever looks for a mistake.
+    /// Sending needs neither this nor the permission for it.
+    pub async fn describe(&self, stream: &str) -> Result<String, PutError> {
+        let call = self
+            .client
+            .describe_delivery_stream()
+            .delivery_stream_name(stream);
+        let answer = call.send().await.map_err(|error| classify(error).0)?;
+        let about = answer.delivery_stream_description();
+        Ok(about.map_or("UNKNOWN".into(), |d| {
+            d.delivery_stream_status().as_str().to_owned()
+        }))
+    }
 }
 
 #[derive(Debug)]
@@ -259,7 +274,10 @@ impl PutBatch for Firehose {
 }
 
 /// What kind of failure it was, and whether other credentials might mend it.
-fn classify(error: SdkError<PutRecordBatchError>) -> (PutError, bool) {
+fn classify<E>(error: SdkError<E>) -> (PutError, bool)
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
     if let SdkError::ServiceError(service) = &error {
         let status = service.raw().status().as_u16();
         let code = service.err().code().unwrap_or("no code");

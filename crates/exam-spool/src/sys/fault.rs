@@ -45,6 +45,10 @@ pub(crate) fn each(call: Call, fault: Fault) {
     PLAN.with_borrow_mut(|p| p.each = Some((call, fault)));
 }
 
+pub(crate) fn end_each() {
+    PLAN.with_borrow_mut(|p| p.each = None);
+}
+
 /// Ends all faults; says how many calls were made since the last time.
 pub(crate) fn clear() -> usize {
     PLAN.take().calls

@@ -7,18 +7,64 @@ mod users;
 use crate::*;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) const SMALL: u64 = 256 * 1024;
 
-/// A spool in a directory of its own, in memory where there is one.
-pub(crate) fn scratch() -> tempfile::TempDir {
-    let shm = Path::new("/dev/shm");
-    let made = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
-    made.expect("a scratch directory")
+/// Tests that fork take their turn alone: a child inherits the other tests'
+/// descriptors, and their locks with them.
+static TURNS: RwLock<()> = RwLock::new(());
+
+#[expect(dead_code, reason = "held, not looked at")]
+enum Turn {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+pub(crate) struct Scratch {
+    dir: tempfile::TempDir,
+    _turn: Turn,
+}
+
+impl Scratch {
+    /// A directory, in memory where there is some.
+    fn new(_turn: Turn) -> Self {
+        let shm = Path::new("/dev/shm");
+        let made = if shm.is_dir() {
+            tempfile::tempdir_in(shm)
+        } else {
+            tempfile::tempdir()
+        };
+        Self {
+            dir: made.expect("a scratch directory"),
+            _turn,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+pub(crate) fn scratch() -> Scratch {
+    Scratch::new(Turn::Shared(
+        TURNS.read().unwrap_or_else(PoisonError::into_inner),
+    ))
+}
+
+/// For tests that fork.
+pub(crate) fn scratch_alone() -> Scratch {
+    Scratch::new(Turn::Alone(
+        TURNS.write().unwrap_or_else(PoisonError::into_inner),
+    ))
 }
 
 pub(crate) fn open(parent: &Path, max_bytes: u64) -> Spool {
-    let config = Config { dir: parent.join("spool"), max_bytes, segment_bytes: 16 * 1024 };
+    let config = Config {
+        dir: parent.join("spool"),
+        max_bytes,
+        segment_bytes: 16 * 1024,
+    };
     Spool::open(config).expect("the spool opens")
 }
 
@@ -31,7 +77,10 @@ pub(crate) fn readable(spool: &Spool, cursor: Cursor) -> BTreeMap<String, Vec<Ve
     let mut found = BTreeMap::<String, Vec<Vec<u8>>>::new();
     for segment in spool.segments().expect("listing") {
         let (records, _) = rest(&segment, segment.cursor(cursor));
-        found.entry(segment.stream().into()).or_default().extend(records);
+        found
+            .entry(segment.stream().into())
+            .or_default()
+            .extend(records);
     }
     found.retain(|_, records| !records.is_empty());
     found
@@ -43,7 +92,12 @@ pub(crate) fn rest(segment: &Segment, mut at: Position) -> (Vec<Vec<u8>>, ReadOu
     let mut records = Vec::new();
     loop {
         let outcome = segment.read(at, &mut buf, 1000).expect("reads");
-        records.extend(outcome.records.iter().map(|r| buf[r.payload.clone()].to_vec()));
+        records.extend(
+            outcome
+                .records
+                .iter()
+                .map(|r| buf[r.payload.clone()].to_vec()),
+        );
         at = outcome.next;
         if outcome.state != ReadState::More {
             return (records, outcome);
@@ -78,7 +132,8 @@ pub(crate) fn in_child(body: impl FnOnce() -> i32) -> libc::pid_t {
     unsafe {
         match libc::fork() {
             0 => {
-                let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or(101);
+                let code =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or(101);
                 libc::_exit(code);
             }
             pid => {
@@ -95,7 +150,11 @@ pub(crate) fn wait(pid: libc::pid_t) -> i32 {
     // SAFETY: a child of ours, a valid pointer.
     let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
     assert_eq!(waited, pid);
-    if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -libc::WTERMSIG(status) }
+    if libc::WIFEXITED(status) {
+        libc::WEXITSTATUS(status)
+    } else {
+        -libc::WTERMSIG(status)
+    }
 }
 
 #[test]
@@ -104,21 +163,39 @@ fn a_record_is_readable_by_both_cursors_and_gone_when_both_have_passed_it() {
     let spool = open(dir.path(), SMALL);
     let mut writer = spool.writer("exam-a").expect("valid");
     assert!(put(&mut writer, b"one"));
-    assert_eq!(writer.append(&[b"two", b"three"]).expect("ok"), Appended::All);
+    assert_eq!(
+        writer.append(&[b"two", b"three"]).expect("ok"),
+        Appended::All
+    );
     let segment = spool.segments().expect("listing").remove(0);
     assert_eq!(segment.stream(), "exam-a");
     assert_eq!(segment.count().expect("count"), 3);
     let (records, outcome) = rest(&segment, segment.cursor(Cursor::Delivery));
-    assert_eq!(records, [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
+    assert_eq!(
+        records,
+        [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]
+    );
     assert_eq!(outcome.state, ReadState::Wait);
-    segment.advance(Cursor::Delivery, outcome.next).expect("advances");
+    segment
+        .advance(Cursor::Delivery, outcome.next)
+        .expect("advances");
     writer.seal();
-    assert_eq!(segment.remove_if_done().expect("asks"), Removal::NotYet, "state is behind");
+    assert_eq!(
+        segment.remove_if_done().expect("asks"),
+        Removal::NotYet,
+        "state is behind"
+    );
     let totals = spool.totals().expect("totals");
-    assert_eq!((totals.accepted, totals.delivered, totals.folded), (3, 3, 0));
+    assert_eq!(
+        (totals.accepted, totals.delivered, totals.folded),
+        (3, 3, 0)
+    );
     assert_eq!(drain(&spool), [Removal::Deleted]);
     let totals = spool.totals().expect("totals");
-    assert_eq!((totals.accepted, totals.delivered, totals.folded), (3, 3, 3));
+    assert_eq!(
+        (totals.accepted, totals.delivered, totals.folded),
+        (3, 3, 3)
+    );
     assert_eq!(spool.usage().bytes, 0);
 }
 
@@ -131,7 +208,10 @@ fn a_live_segment_is_not_deleted_however_far_the_cursors_are() {
     assert_eq!(drain(&spool), [Removal::NotYet]);
     assert!(put(&mut writer, b"two"));
     writer.die();
-    assert_eq!(readable(&spool, Cursor::Delivery)["exam"], [b"two".to_vec()]);
+    assert_eq!(
+        readable(&spool, Cursor::Delivery)["exam"],
+        [b"two".to_vec()]
+    );
     assert_eq!(drain(&spool), [Removal::Deleted]);
 }
 
@@ -146,7 +226,12 @@ fn a_full_spool_refuses_counts_and_takes_again_when_consumed() {
         while put(&mut writer, &record) {
             accepted += 1;
         }
-        let on_disk: u64 = spool.segments().expect("listing").iter().map(|s| s.len().expect("len")).sum();
+        let on_disk: u64 = spool
+            .segments()
+            .expect("listing")
+            .iter()
+            .map(|s| s.len().expect("len"))
+            .sum();
         assert!(on_disk <= max_bytes, "{on_disk} of {max_bytes}");
         assert!(on_disk > max_bytes * 8 / 10, "{on_disk} of {max_bytes}");
         assert!(!put(&mut writer, &record));
@@ -164,9 +249,13 @@ fn put_many_takes_as_many_as_fit_in_order() {
     let dir = scratch();
     let spool = open(dir.path(), 64 * 1024);
     let mut writer = spool.writer("exam").expect("valid");
-    let records: Vec<Vec<u8>> = (0..1000).map(|i| format!("{i:0100}").into_bytes()).collect();
+    let records: Vec<Vec<u8>> = (0..1000)
+        .map(|i| format!("{i:0100}").into_bytes())
+        .collect();
     let slices: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
-    let Appended::Some(n) = writer.append(&slices).expect("ok") else { panic!("cannot all fit") };
+    let Appended::Some(n) = writer.append(&slices).expect("ok") else {
+        panic!("cannot all fit")
+    };
     assert!(n > 300, "{n}");
     assert_eq!(readable(&spool, Cursor::Delivery)["exam"], records[..n]);
     assert_eq!(spool.totals().expect("totals").refused, 1000 - n as u64);
@@ -181,9 +270,15 @@ fn a_record_as_long_as_may_be_goes_through_a_segment_limit_below_it() {
     assert!(put(&mut writer, b"small"));
     assert!(put(&mut writer, &record));
     assert!(put(&mut writer, b"small"));
-    assert!(matches!(writer.append(&[&[b'x'; MAX_RECORD + 1]]), Err(WriteError::TooLarge(_))));
+    assert!(matches!(
+        writer.append(&[&[b'x'; MAX_RECORD + 1]]),
+        Err(WriteError::TooLarge(_))
+    ));
     assert!(matches!(writer.append(&[b""]), Err(WriteError::Empty)));
-    assert_eq!(readable(&spool, Cursor::State)["exam"], [b"small".to_vec(), record, b"small".to_vec()]);
+    assert_eq!(
+        readable(&spool, Cursor::State)["exam"],
+        [b"small".to_vec(), record, b"small".to_vec()]
+    );
 }
 
 #[test]
@@ -191,7 +286,10 @@ fn a_spool_of_a_hundred_gigabytes_opens_and_small_ones_are_refused() {
     let dir = scratch();
     let spool = open(dir.path(), 100 << 30);
     assert!(put(&mut spool.writer("exam").expect("valid"), b"one"));
-    let tiny = Config { max_bytes: 1000, ..spool.config().clone() };
+    let tiny = Config {
+        max_bytes: 1000,
+        ..spool.config().clone()
+    };
     assert!(matches!(Spool::open(tiny), Err(OpenError::Limit { .. })));
 }
 
@@ -200,11 +298,17 @@ fn stream_names_firehose_would_refuse_are_refused() {
     let dir = scratch();
     let spool = open(dir.path(), SMALL);
     for bad in ["", "a b", "a/b", "ü", &"x".repeat(65)] {
-        assert!(matches!(spool.writer(bad), Err(WriteError::Stream(_))), "{bad}");
+        assert!(
+            matches!(spool.writer(bad), Err(WriteError::Stream(_))),
+            "{bad}"
+        );
     }
     let mut writer = spool.writer(&"x-._9".repeat(12)).expect("valid");
     assert!(put(&mut writer, b"one"));
-    assert_eq!(spool.segments().expect("listing")[0].stream(), "x-._9".repeat(12));
+    assert_eq!(
+        spool.segments().expect("listing")[0].stream(),
+        "x-._9".repeat(12)
+    );
 }
 
 #[test]
@@ -214,11 +318,16 @@ fn quarantine_returns_every_byte_even_from_a_full_spool() {
     let mut writer = spool.writer("exam").expect("valid");
     while put(&mut writer, &[b'x'; 500]) {}
     let odd: &[u8] = b"\x00\xff{\n}";
-    spool.quarantine("exam", &[odd, b"{}"], "InvalidArgument: ünknown").expect("always room for what is put aside");
+    spool
+        .quarantine("exam", &[odd, b"{}"], "InvalidArgument: ünknown")
+        .expect("always room for what is put aside");
     let mut found = Vec::new();
     spool.quarantined(|q| found.push(q)).expect("reads");
     assert_eq!(found.len(), 2);
-    assert_eq!((found[0].record.as_slice(), &*found[0].stream), (odd, "exam"));
+    assert_eq!(
+        (found[0].record.as_slice(), &*found[0].stream),
+        (odd, "exam")
+    );
     assert_eq!(found[0].reason, "InvalidArgument: ünknown");
     assert_eq!(spool.totals().expect("totals").quarantined, 2);
 }
@@ -232,10 +341,15 @@ fn a_skipped_state_is_marked_and_counted_until_it_is_rebuilt() {
         assert!(put(&mut writer, record));
     }
     let segment = spool.segments().expect("listing").remove(0);
-    let outcome = segment.read(segment.cursor(Cursor::State), &mut Vec::new(), 4096).expect("reads");
+    let outcome = segment
+        .read(segment.cursor(Cursor::State), &mut Vec::new(), 4096)
+        .expect("reads");
     segment.skip_state(outcome.records[1].after).expect("skips");
     let marks = spool.state_skipped().expect("marks");
-    assert_eq!((marks.len(), marks[0].segment, marks[0].to.count), (1, segment.id(), 2));
+    assert_eq!(
+        (marks.len(), marks[0].segment, marks[0].to.count),
+        (1, segment.id(), 2)
+    );
     drain(&spool);
     let totals = spool.totals().expect("totals");
     assert_eq!((totals.folded, totals.skipped), (1, 2));
@@ -251,9 +365,13 @@ fn targets_are_passed_when_the_cursor_is() {
     assert!(put(&mut writer, b"before"));
     let mut targets = spool.accepted_targets().expect("targets");
     let segment = spool.segments().expect("listing").remove(0);
-    let before = segment.read(segment.cursor(Cursor::Delivery), &mut Vec::new(), 4096).expect("reads");
+    let before = segment
+        .read(segment.cursor(Cursor::Delivery), &mut Vec::new(), 4096)
+        .expect("reads");
     assert!(put(&mut writer, b"after"));
     assert!(!spool.passed(&mut targets, Cursor::Delivery).expect("asks"));
-    segment.advance(Cursor::Delivery, before.next).expect("advances");
+    segment
+        .advance(Cursor::Delivery, before.next)
+        .expect("advances");
     assert!(spool.passed(&mut targets, Cursor::Delivery).expect("asks"));
 }

@@ -1,0 +1,299 @@
+//! Against a real redis-server.
+
+mod support;
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use exam_record::AttemptKey;
+use exam_state::{BlockingReader, Options, Position, StateError, StateStore, open};
+use support::{Redis, answer, attempt, batch, conformance};
+
+fn store(redis: &Redis) -> Arc<dyn StateStore> {
+    open(&redis.url(), Options::default()).unwrap()
+}
+
+fn key(number: i64) -> AttemptKey {
+    AttemptKey::new(attempt(number).site, number)
+}
+
+#[tokio::test]
+async fn redis_is_a_state_store_in_every_locale() {
+    let installed = Command::new("locale").arg("-a").output().unwrap().stdout;
+    let installed = String::from_utf8(installed).unwrap();
+    let mut locales: Vec<&str> = installed
+        .lines()
+        .filter(|l| l.contains('_'))
+        .take(3)
+        .collect();
+    locales.push("C");
+    println!("locales tried: {locales:?}");
+    for locale in locales {
+        let redis = Redis::start(locale, &[]);
+        conformance(&*store(&redis)).await;
+    }
+}
+
+#[tokio::test]
+async fn scripts_the_server_lost_are_loaded_again() {
+    let redis = Redis::start("C", &[]);
+    let store = store(&redis);
+    store.fold(&batch([&answer(1, 1, 1, "a")])).await.unwrap();
+    redis.command(&["SCRIPT", "FLUSH"]);
+    let lines: Vec<_> = (2..2_500).map(|n| answer(n, 1, 1, "a")).collect();
+    store.fold(&batch(&lines)).await.unwrap();
+    assert!(store.read(&key(2_499)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_server_that_restarted_is_found_again_and_its_loss_is_noticed() {
+    let mut redis = Redis::start("C", &[]);
+    let store = store(&redis);
+    let at = |before: Option<&str>, after: &str| {
+        let mut batch = batch([&answer(1, 1, 1, "a")]);
+        batch.position = Some(Position {
+            name: "log".into(),
+            before: before.map(|b| b.as_bytes().to_vec()),
+            after: after.as_bytes().to_vec(),
+        });
+        batch
+    };
+    store.fold(&at(None, "1")).await.unwrap();
+    redis.kill();
+    let error = store.fold(&at(Some("1"), "2")).await.unwrap_err();
+    assert!(matches!(error, StateError::Unreachable(_)), "{error:?}");
+    redis.restart();
+    let error = store.fold(&at(Some("1"), "2")).await.unwrap_err();
+    assert!(
+        matches!(error, StateError::PositionMoved { .. }),
+        "{error:?}"
+    );
+    assert_eq!(store.position("log").await.unwrap(), None);
+    store.fold(&at(None, "1")).await.unwrap();
+
+    // Killed and restarted between two calls: the dead connection is replaced unseen.
+    redis.kill();
+    redis.restart();
+    assert_eq!(store.read(&key(1)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_attempt_is_forgotten_after_its_time_to_live() {
+    let redis = Redis::start("C", &[]);
+    let options = Options {
+        ttl: Some(Duration::from_millis(300)),
+        ..Options::default()
+    };
+    let store = open(&redis.url(), options).unwrap();
+    let batch = batch([&answer(1, 1, 1, "a")]);
+    for _ in 0..4 {
+        store.fold(&batch).await.unwrap(); // each fold refreshes it, even one that changes nothing
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    assert!(store.read(&key(1)).await.unwrap().is_some());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(store.read(&key(1)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_full_store_says_so() {
+    let redis = Redis::start(
+        "C",
+        &["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"],
+    );
+    let store = store(&redis);
+    let text = "x".repeat(100_000);
+    let mut outcome = Ok(());
+    for n in 0..100 {
+        outcome = store.fold(&batch([&answer(n, 1, 1, &text)])).await;
+        if outcome.is_err() {
+            break;
+        }
+    }
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, StateError::Full(_)), "{error:?}");
+    assert!(error.to_string().contains("raise maxmemory"));
+}
+
+#[tokio::test]
+async fn a_replica_says_that_it_is_one() {
+    let primary = Redis::start("C", &[]);
+    let replica = Redis::start(
+        "C",
+        &["--replicaof", "127.0.0.1", &primary.port.to_string()],
+    );
+    let error = store(&replica)
+        .fold(&batch([&answer(1, 1, 1, "a")]))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StateError::ReadOnly(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn credentials_are_used_and_their_refusal_tells_no_secret() {
+    let redis = Redis::start("C", &["--requirepass", "pass%word"]);
+    let url = |login: &str| format!("redis://{login}127.0.0.1:{}", redis.port);
+    let good = open(&url(":pass%25word@"), Options::default()).unwrap();
+    good.fold(&batch([&answer(1, 1, 1, "a")])).await.unwrap();
+    for login in ["", ":hunter2@", "nobody:hunter2@"] {
+        let store = open(&url(login), Options::default()).unwrap();
+        let error = store.read(&key(1)).await.unwrap_err();
+        assert!(matches!(error, StateError::Auth(_)), "{login} {error:?}");
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+    for url in [
+        "",
+        "http://x",
+        "redis://",
+        "redis://:hunter2@127.0.0.1:port",
+    ] {
+        let Err(error) = open(url, Options::default()) else {
+            panic!("{url} was taken")
+        };
+        assert!(matches!(error, StateError::Url(_)));
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+}
+
+/// A listener whose connections nobody answers.
+fn silent() -> std::net::TcpListener {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+#[tokio::test]
+async fn a_silent_server_costs_the_timeout_and_no_more() {
+    let listener = silent();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let options = Options {
+        connect_timeout: Duration::from_millis(200),
+        response_timeout: Duration::from_millis(200),
+        ..Options::default()
+    };
+    let store = open(&url, options).unwrap();
+    let start = Instant::now();
+    let error = store
+        .fold(&batch([&answer(1, 1, 1, "a")]))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StateError::Timeout(_)), "{error:?}");
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn a_reader_reads_within_its_deadline_and_recovers() {
+    let timeout = Duration::from_millis(150);
+    let late = Duration::from_millis(600); // a busy machine
+    let mut redis = Redis::start("C", &[]);
+    let mut reader = BlockingReader::new(&redis.url(), None, timeout).unwrap();
+    assert_eq!(reader.read(&key(1)).unwrap(), None);
+    let fold = |redis: &Redis| {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let store = store(redis);
+        runtime
+            .block_on(store.fold(&batch([&answer(1, 1, 1, "a")])))
+            .unwrap();
+    };
+    fold(&redis);
+    assert!(reader.read(&key(1)).unwrap().is_some());
+
+    redis.kill();
+    let start = Instant::now();
+    let error = reader.read(&key(1)).unwrap_err();
+    assert!(matches!(error, StateError::Unreachable(_)), "{error:?}");
+    assert!(start.elapsed() < late);
+    redis.restart();
+    assert_eq!(reader.read(&key(1)).unwrap(), None);
+    fold(&redis);
+
+    // A server that hangs, then goes on: its late answer must not be taken for the next one.
+    redis.command(&["CLIENT", "PAUSE", "400", "ALL"]);
+    let start = Instant::now();
+    let error = reader.read(&key(2)).unwrap_err();
+    assert!(matches!(error, StateError::Timeout(_)), "{error:?}");
+    assert!(start.elapsed() < late, "{:?}", start.elapsed());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(reader.read(&key(1)).unwrap().is_some());
+
+    // Silence from the start, and a name that no one resolves.
+    let listener = silent();
+    for host in [
+        listener.local_addr().unwrap().to_string(),
+        "no-such-host.invalid:6379".into(),
+    ] {
+        let mut reader = BlockingReader::new(&format!("redis://{host}"), None, timeout).unwrap();
+        let start = Instant::now();
+        assert!(reader.read(&key(1)).is_err());
+        assert!(start.elapsed() < late, "{host}: {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn tls_trusts_the_given_authority_only() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ])
+        .args([
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+        ])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", &path("key.pem"), "-out", &path("cert.pem")])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let port = silent().local_addr().unwrap().port().to_string();
+    let redis = Redis::start(
+        "C",
+        &[
+            "--tls-port",
+            &port,
+            "--tls-auth-clients",
+            "no",
+            "--tls-cert-file",
+            &path("cert.pem"),
+            "--tls-key-file",
+            &path("key.pem"),
+            "--tls-ca-cert-file",
+            &path("cert.pem"),
+        ],
+    );
+    let url = format!("rediss://localhost:{port}");
+    let ca_pem = Some(std::fs::read(path("cert.pem")).unwrap());
+    let options = Options {
+        ca_pem: ca_pem.clone(),
+        ..Options::default()
+    };
+    let store = open(&url, options).unwrap();
+    store.fold(&batch([&answer(1, 1, 1, "a")])).await.unwrap();
+    let read = tokio::task::spawn_blocking({
+        let url = url.clone();
+        move || {
+            let mut reader = BlockingReader::new(&url, ca_pem, Duration::from_secs(2)).unwrap();
+            reader.read(&key(1)).unwrap()
+        }
+    });
+    assert!(read.await.unwrap().is_some());
+
+    let stranger = open(&url, Options::default()).unwrap();
+    let error = stranger.read(&key(1)).await.unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    drop(redis);
+}

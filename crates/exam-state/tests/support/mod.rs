@@ -1,0 +1,261 @@
+//! A redis-server of one's own, and the suite every store must pass.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use exam_record::make::{self, Attempt, Stamp};
+use exam_record::{AttemptKey, Registers};
+use exam_state::{FoldBatch, Position, StateError, StateStore};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use tempfile::TempDir;
+
+pub struct Redis {
+    child: Child,
+    pub port: u16,
+    pub dir: TempDir,
+    args: Vec<String>,
+    locale: String,
+}
+
+impl Redis {
+    pub fn start(locale: &str, args: &[&str]) -> Redis {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let dir = TempDir::new().unwrap();
+        let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
+        let child = spawn(port, &dir, &args, locale);
+        let redis = Redis {
+            child,
+            port,
+            dir,
+            args,
+            locale: locale.to_owned(),
+        };
+        redis.wait();
+        redis
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The same server again, its memory gone.
+    pub fn restart(&mut self) {
+        self.child = spawn(self.port, &self.dir, &self.args, &self.locale);
+        self.wait();
+    }
+
+    fn wait(&self) {
+        let patience = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(Instant::now() < patience, "redis-server does not come up");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn command(&self, args: &[&str]) -> redis::Value {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        let mut command = redis::cmd(args[0]);
+        command.arg(&args[1..]);
+        command.query(&mut connection).unwrap()
+    }
+}
+
+fn spawn(port: u16, dir: &TempDir, args: &[String], locale: &str) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "no", "--loglevel", "warning"])
+        .arg("--dir")
+        .arg(dir.path())
+        .args(args)
+        .env("LC_ALL", locale)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server must be installed (apt install redis-server)")
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn attempt(number: i64) -> Attempt {
+    Attempt {
+        site: "moodle.example/{a} b".into(),
+        quiz: 4,
+        attempt: number,
+        usage: 170 + number,
+        student_id: 3,
+    }
+}
+
+pub fn answer(number: i64, at: u64, slot: u32, text: &str) -> String {
+    let id = format!("{number}-{at}-{slot}");
+    let stamp = Stamp {
+        id: &id,
+        ts: 1_763_800_000_000_000 + at,
+        at: 1_763_800_000_000_000 + at,
+        page: "p",
+        seq: at as i64,
+    };
+    make::answer(&attempt(number), &stamp, slot, 5, 1, &[("answer", text)])
+}
+
+/// Records that collide in time, page, seq and id, whose texts sort otherwise by locale than by
+/// bytes, and hold what a script could trip over.
+fn record() -> impl Strategy<Value = String> {
+    let few = 0..3u64;
+    let text = prop::sample::select(vec![
+        "a", "B", "b", "A", "é", "z", "-", "_a", "\0", "\0b", "ä", "ss", "ß", "1", "10", "9", "1e3",
+    ]);
+    (
+        (0..8u8, 0..3i64, few.clone(), few.clone(), text.clone()),
+        (text.clone(), 0..2i64, 1..4u32, text),
+    )
+        .prop_map(|((kind, number, ts, at, id), (page, seq, slot, value))| {
+            let attempt = attempt(number);
+            let stamp = Stamp {
+                id,
+                // Far apart too: a comparison must not stop at the digits the times share.
+                ts: 1_763_800_000_000_000 + ts * 10_u64.pow(at as u32 * 5),
+                at: 1_763_800_000_000_000 + at * 0xABC_DEF0,
+                page,
+                seq: seq - 1,
+            };
+            match kind {
+                0..4 => make::answer(
+                    &attempt,
+                    &stamp,
+                    slot,
+                    seq,
+                    (ts > 0).into(),
+                    &[(value, value)],
+                ),
+                4 => make::saved(&attempt, &stamp, &[(slot, seq)]),
+                5 => make::started(&attempt, &stamp, &[(slot, seq)]),
+                6 => make::alive(&attempt, &stamp, &[(value, ts)]),
+                _ => make::plain(
+                    &attempt,
+                    &stamp,
+                    ["finished", "reopened", "help"][ts as usize],
+                ),
+            }
+        })
+}
+
+pub fn batch<'a>(lines: impl IntoIterator<Item = &'a String>) -> FoldBatch {
+    let mut batch = FoldBatch::new();
+    for line in lines {
+        batch.push(line.as_bytes()).unwrap();
+    }
+    batch
+}
+
+/// What a store must do, whichever it is. `store` is empty.
+pub async fn conformance(store: &dyn StateStore) {
+    reads_nothing_where_nothing_is(store).await;
+    joins_like_registers_in_memory(store).await;
+    keeps_bytes_as_they_are(store).await;
+    moves_a_position_only_from_where_it_is(store).await;
+}
+
+async fn reads_nothing_where_nothing_is(store: &dyn StateStore) {
+    assert_eq!(store.read(&AttemptKey::new("s", 1)).await.unwrap(), None);
+    assert_eq!(store.position("none").await.unwrap(), None);
+    store.fold(&FoldBatch::new()).await.unwrap();
+    store.scan(&mut |key, _| panic!("{key:?}")).await.unwrap();
+}
+
+async fn joins_like_registers_in_memory(store: &dyn StateStore) {
+    let mut runner = TestRunner::deterministic();
+    let mut expected: BTreeMap<AttemptKey, Registers> = BTreeMap::new();
+    for round in 0..150 {
+        let lines = prop::collection::vec(record(), 1..30)
+            .new_tree(&mut runner)
+            .unwrap()
+            .current();
+        // Twice, in different batches, for joining must not care.
+        for lines in [&lines[..], &lines[lines.len() / 2..]] {
+            let batch = batch(lines);
+            store.fold(&batch).await.unwrap();
+            for (key, attempt) in batch.attempts() {
+                expected
+                    .entry(key.clone())
+                    .or_default()
+                    .merge(attempt.registers.clone());
+            }
+        }
+        for (key, registers) in &expected {
+            let stored = store.read(key).await.unwrap();
+            assert_eq!(stored.as_ref(), Some(registers), "round {round}, {key:?}");
+        }
+    }
+    let mut scanned = BTreeMap::new();
+    store
+        .scan(&mut |key, registers| drop(scanned.insert(key, registers)))
+        .await
+        .unwrap();
+    assert_eq!(scanned, expected);
+}
+
+async fn keeps_bytes_as_they_are(store: &dyn StateStore) {
+    let essay = "é\\u0000\\ud800\\\"\\n".repeat(12_000);
+    let line = format!(
+        r#"{{"v":1,"id":"x","type":"answer","ts":1.5,"site":"big","attempt":1,"slot":1,"qa":2,"status":1,"fields":{{"b":1.50,"a":"{essay}","a":12345678901234567890}}}}"#
+    );
+    assert!(line.len() > 200_000);
+    store.fold(&batch([&line])).await.unwrap();
+    let stored = store
+        .read(&AttemptKey::new("big", 1))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(stored.get(b"a/1/2").unwrap().1, line.as_bytes());
+
+    // More registers than one call or one reply of a script holds.
+    let many: Vec<String> = (1..=5_000).map(|slot| answer(99, 7, slot, "x")).collect();
+    let batch = batch(&many);
+    store.fold(&batch).await.unwrap();
+    let (key, attempt) = batch.attempts().iter().next().unwrap();
+    assert_eq!(
+        store.read(key).await.unwrap().as_ref(),
+        Some(&attempt.registers)
+    );
+}
+
+async fn moves_a_position_only_from_where_it_is(store: &dyn StateStore) {
+    let moved = async |before: Option<&[u8]>, after: &[u8]| {
+        let mut batch = batch([&answer(1, 1, 1, "x")]);
+        batch.position = Some(Position {
+            name: "serve".into(),
+            before: before.map(<[u8]>::to_vec),
+            after: after.to_vec(),
+        });
+        store.fold(&batch).await
+    };
+    moved(None, b"1\0\xff").await.unwrap();
+    moved(Some(b"1\0\xff"), b"2").await.unwrap();
+    // The same again: its first answer may have been lost on the way.
+    moved(Some(b"1\0\xff"), b"2").await.unwrap();
+    for before in [None, Some(&b"1"[..])] {
+        let error = moved(before, b"3").await.unwrap_err();
+        assert!(matches!(error, StateError::PositionMoved { .. }), "{error}");
+    }
+    assert_eq!(store.position("serve").await.unwrap(), Some(b"2".to_vec()));
+}

@@ -1,0 +1,58 @@
+<?php
+
+/** @generate-class-entries */
+
+namespace {
+    /**
+     * Accepts one record for a delivery stream: durable against the death of the process when it returns true.
+     *
+     * Costs one write to the spool and never waits for the network.
+     *
+     * @param string $stream name of the delivery stream; '' is the one of exam_stream.stream
+     * @param array|string $record one JSON value, at most 256 KiB; an array is encoded as
+     *     json_encode($record, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_PRESERVE_ZERO_FRACTION)
+     * @return bool true: accepted. false: the spool takes nothing now (limit reached, disk full, spool not
+     *     usable; exam_stream_stats() says which), and nothing of the record was written
+     * @throws TypeError when the record is neither a string nor an array
+     * @throws ValueError when it is not one JSON value, empty or too long, or the name is not one of a stream
+     */
+    function exam_stream_put(string $stream, array|string $record): bool {}
+
+    /**
+     * Accepts as many of the records as fit, in order, in one write.
+     *
+     * @param array<array|string> $records
+     * @return int how many were accepted: the first ones of the list
+     * @throws TypeError
+     * @throws ValueError when one of them cannot be accepted, naming its index; then none was written
+     */
+    function exam_stream_put_many(string $stream, array $records): int {}
+
+    /**
+     * Waits until everything this spool had accepted before the call is delivered (or quarantined).
+     *
+     * @param float $timeout seconds
+     * @return bool false: not within the time
+     */
+    function exam_stream_flush(float $timeout = 5.0): bool {}
+
+    /**
+     * The folded state of an attempt.
+     *
+     * @return array{site: string, attempt: int, quiz: ?int, usage: ?int, student_id: ?int, preview: bool, word: string,
+     *     lifecycle: ?array{type: string, ts: float}, last_seen: ?float, counts: array<string, int>,
+     *     help: list<array{id: string, ts: float}>,
+     *     slots: array<int, array{qa: int, status: int, at: float, ts: float, page: string, seq: int, id: string,
+     *     saved: bool, fields: array<string, string>}>}|null null: there is none
+     * @throws ExamStream\StateException when the store cannot be asked within exam_stream.state_timeout_ms
+     */
+    function exam_stream_state(string $site, int $attempt): ?array {}
+
+    /** What the spool of this process holds, has done and has failed to do. */
+    function exam_stream_stats(): array {}
+}
+
+namespace ExamStream {
+    /** The state store cannot be asked. */
+    class StateException extends \RuntimeException {}
+}

@@ -1,0 +1,1 @@
+<?php echo json_encode(exam_stream_stats());

@@ -1,0 +1,218 @@
+<?php
+declare(strict_types=1);
+
+namespace ExamStream\Tests;
+
+/** What the functions take, refuse and return. No sender, no network. */
+final class FunctionsTest extends TestCase
+{
+    /** @param array<string, string|int> $ini @return mixed */
+    private function call(string $expression, array $ini = [])
+    {
+        return $this->php(
+            "try { return $expression; } catch (\\Throwable \$e) { return [get_class(\$e), \$e->getMessage(), \$e->getLine() > 0]; }",
+            $this->settings(null, $ini + ['sender' => 'off']),
+        );
+    }
+
+    public function testReflectionMatchesTheCommittedStub(): void
+    {
+        $signatures = $this->php('
+            $functions = (new ReflectionExtension("exam_stream"))->getFunctions();
+            $show = function (ReflectionFunction $f) {
+                $parameters = array_map(fn ($p) => $p->getType() . " $" . $p->getName()
+                    . ($p->isDefaultValueAvailable() ? " = " . var_export($p->getDefaultValue(), true) : ""), $f->getParameters());
+                return "function " . $f->getName() . "(" . implode(", ", $parameters) . "): " . $f->getReturnType();
+            };
+            return ["functions" => array_map($show, array_values($functions)),
+                "classes" => array_map(fn ($c) => [$c->getName(), $c->getParentClass()->getName()], array_values((new ReflectionExtension("exam_stream"))->getClasses()))];
+        ', $this->settings(null));
+        $stub = file_get_contents(dirname(__DIR__, 2) . '/exam_stream.stub.php');
+        preg_match_all('/function .*\): \??\w+/', $stub, $declared);
+        $this->assertSame($declared[0], $signatures['functions']);
+        preg_match_all('/^    class (\w+) extends \\\\(\w+)/m', $stub, $classes, PREG_SET_ORDER);
+        $this->assertSame(
+            array_map(fn ($c) => ['ExamStream\\' . $c[1], $c[2]], $classes),
+            $signatures['classes'],
+        );
+    }
+
+    public function testAStringAndAnArrayAreAccepted(): void
+    {
+        $this->assertTrue($this->call('exam_stream_put("exam", \'{"id":"1"}\')'));
+        $this->assertTrue($this->call('exam_stream_put("exam", ["id" => "1", "x" => [1.0, null, true, "ü/"]])'));
+        $this->assertTrue($this->call('exam_stream_put("", "1")'), 'the empty name is exam_stream.stream');
+        $this->assertSame(2, $this->call('exam_stream_put_many("exam", ["{}", ["id" => 1]])'));
+        $this->assertSame(0, $this->call('exam_stream_put_many("exam", [])'));
+    }
+
+    public function testARecordOfThePaperIsAccepted(): void
+    {
+        $this->assertTrue($this->call('exam_stream_put("exam", \'{"user":"A123","status":"s1120"}\')'));
+    }
+
+    public static function refused(): array
+    {
+        return [
+            'empty' => ['exam_stream_put("exam", "")', 'ValueError', 'Argument #2 ($record) cannot be accepted: the record is empty'],
+            'blank' => ['exam_stream_put("exam", " \n")', 'ValueError', '$record'],
+            'cut off' => ['exam_stream_put("exam", \'{"a":1\')', 'ValueError', 'not one JSON value'],
+            'two values' => ['exam_stream_put("exam", "{} {}")', 'ValueError', 'not one JSON value'],
+            'a line break in a string' => ['exam_stream_put("exam", "\"a\nb\"")', 'ValueError', 'not one JSON value'],
+            'not UTF-8' => ['exam_stream_put("exam", "\"\xff\"")', 'ValueError', 'not UTF-8'],
+            'too long' => ['exam_stream_put("exam", json_encode(str_repeat("x", 262143)))', 'ValueError', '262144'],
+            'too long as array' => ['exam_stream_put("exam", [str_repeat("x", 262144)])', 'ValueError', '262144'],
+            'integer' => ['exam_stream_put("exam", 5)', 'TypeError', '($record) must be of type array|string, int given'],
+            'null' => ['exam_stream_put("exam", null)', 'TypeError', 'null given'],
+            'object' => ['exam_stream_put("exam", new stdClass)', 'TypeError', 'stdClass given'],
+            'NAN' => ['exam_stream_put("exam", ["x" => NAN])', 'ValueError', 'Inf and NaN'],
+            'INF' => ['exam_stream_put("exam", ["x" => [INF]])', 'ValueError', 'Inf and NaN'],
+            'invalid UTF-8 in an array' => ['exam_stream_put("exam", ["x" => "\xff"])', 'ValueError', 'UTF-8'],
+            'a resource' => ['exam_stream_put("exam", [fopen("php://memory", "r")])', 'ValueError', 'not supported'],
+            'recursion' => ['(function () { $a = []; $a["a"] = &$a; return exam_stream_put("exam", $a); })()', 'ValueError', 'ecursion'],
+            'depth' => ['(function () { $a = []; for ($i = 0; $i < 200; $i++) { $a = [$a]; } return exam_stream_put("exam", $a); })()', 'ValueError', 'depth'],
+            'depth of a string' => ['exam_stream_put("exam", str_repeat("[", 200) . str_repeat("]", 200))', 'ValueError', 'nests deeper'],
+            'stream name' => ['exam_stream_put("no spaces", "{}")', 'ValueError', '($stream) must be the name of a delivery stream'],
+            'stream name with NUL' => ['exam_stream_put("exam\0", "{}")', 'ValueError', '($stream)'],
+            'long stream name' => ['exam_stream_put(str_repeat("x", 65), "{}")', 'ValueError', '($stream)'],
+            'no arguments' => ['exam_stream_put()', 'ArgumentCountError', 'expects exactly 2 arguments, 0 given'],
+            'a bad record among good ones' => ['exam_stream_put_many("exam", ["{}", "{}", "x", "{}"])', 'ValueError', 'at index 2'],
+            'a number among good ones' => ['exam_stream_put_many("exam", ["{}", 7])', 'TypeError', 'int given at index 1'],
+            'many that are no array' => ['exam_stream_put_many("exam", "{}")', 'TypeError', 'must be of type array, string given'],
+            'negative timeout' => ['exam_stream_flush(-1)', 'ValueError', '$timeout'],
+            'NAN timeout' => ['exam_stream_flush(NAN)', 'ValueError', '$timeout'],
+        ];
+    }
+
+    /** @dataProvider refused */
+    public function testRefuses(string $expression, string $class, string $message): void
+    {
+        $thrown = $this->call($expression);
+        $this->assertIsArray($thrown, 'nothing was thrown');
+        $this->assertSame($class, $thrown[0]);
+        $this->assertStringContainsString($message, $thrown[1]);
+    }
+
+    public function testNoStreamAtAllIsAValueError(): void
+    {
+        $thrown = $this->call('exam_stream_put("", "{}")', ['stream' => '']);
+        $this->assertSame('ValueError', $thrown[0]);
+        $this->assertStringContainsString('exam_stream.stream', $thrown[1]);
+    }
+
+    public function testABadRecordInTheMiddleLeavesNothingOfTheCall(): void
+    {
+        $stats = $this->php('
+            try { exam_stream_put_many("exam", ["{}", "{}", "x"]); } catch (ValueError $e) {}
+            return exam_stream_stats();
+        ', $this->settings(null, ['sender' => 'off']));
+        $this->assertSame(0, $stats['accepted']);
+    }
+
+    public function testWhatUserCodeThrowsWhileEncodingPassesThrough(): void
+    {
+        $thrown = $this->call('exam_stream_put("exam", [new class implements JsonSerializable {
+            public function jsonSerialize(): mixed { throw new LogicException("mine"); } }])');
+        $this->assertSame(['LogicException', 'mine', true], $thrown);
+    }
+
+    public function testAFatalErrorWhileEncodingLeavesTheProcessUsable(): void
+    {
+        $fpm = $this->fpm($this->settings(null, ['sender' => 'off']), ['www' => ['pm.max_children' => '1']]);
+        for ($i = 0; $i < 3; $i++) {
+            try {
+                $fpm->run('fatal_while_encoding');
+                $this->fail('no fatal error');
+            } catch (\RuntimeException $e) {
+                $this->assertStringContainsString('Allowed memory size', $e->getMessage());
+            }
+            $this->assertCount(1, $fpm->run('put', ['prefix' => "after$i"])['accepted']);
+        }
+    }
+
+    public function testUserCodeThatPutsWhileItsArrayIsEncodedDoesNotBlock(): void
+    {
+        $this->assertSame(2, $this->php('
+            $inner = new class implements JsonSerializable {
+                public function jsonSerialize(): mixed { exam_stream_put("exam", "{}"); return "outer"; } };
+            exam_stream_put("exam", [$inner]);
+            return exam_stream_stats()["accepted"];
+        ', $this->settings(null, ['sender' => 'off'])));
+    }
+
+    public function testAListThatItsOwnEncodingChangesIsTakenAsItWas(): void
+    {
+        $this->assertSame(3, $this->php('
+            $text = json_encode(str_repeat("a", 100));
+            $changer = new class($text) implements JsonSerializable {
+                public $text;
+                public function __construct(&$text) { $this->text = &$text; }
+                public function jsonSerialize(): mixed { $this->text = "changed"; return 1; } };
+            return exam_stream_put_many("exam", [&$text, [$changer], "{}"]);
+        ', $this->settings(null, ['sender' => 'off'])));
+    }
+
+    public function testPutLeavesJsonLastErrorAlone(): void
+    {
+        $this->assertSame([4, 4], $this->php('
+            json_decode("{");
+            $before = json_last_error();
+            exam_stream_put("exam", ["x" => 1]);
+            return [$before, json_last_error()];
+        ', $this->settings(null, ['sender' => 'off'])));
+    }
+
+    public function testArraysBecomeTheSameValueAsJsonEncodeGives(): void
+    {
+        $firehose = $this->firehose();
+        $value = ['i' => 1, 'f' => 1.0, 'g' => 0.1 + 0.2, 'big' => PHP_INT_MAX, 'n' => null, 'b' => false, 's' => "ü/\u{2028}\"\\\n", 'l' => [1, [2]], 'm' => ['1' => 'a', 'x' => []], '' => 'empty'];
+        $code = 'exam_stream_put("exam", unserialize(' . var_export(serialize($value), true) . ')); return exam_stream_flush();';
+        $this->assertTrue($this->php($code, $this->settings($firehose)));
+        $this->assertSame($value, json_decode($firehose->lines()[0], true));
+    }
+
+    public function testTheBytesOfAStringAreDeliveredUnchanged(): void
+    {
+        $firehose = $this->firehose();
+        $line = '{ "b" : 1.50, "a":"\u00fc\/", "a":2 }';
+        $this->assertTrue($this->php('exam_stream_put("exam", ' . var_export($line, true) . '); return exam_stream_flush();', $this->settings($firehose)));
+        $this->assertSame([$line], $firehose->lines());
+    }
+
+    public function testFlushIsTrueWithNothingToDeliver(): void
+    {
+        $this->assertTrue($this->call('exam_stream_flush(0)'));
+    }
+
+    public function testFlushIsFalseWhenTheTimeIsOver(): void
+    {
+        [$flushed, $seconds] = $this->php('
+            exam_stream_put("exam", "{}");
+            $start = microtime(true);
+            return [exam_stream_flush(0.3), microtime(true) - $start];
+        ', $this->settings(null, ['sender' => 'off']));
+        $this->assertFalse($flushed);
+        $this->assertGreaterThan(0.29, $seconds);
+        $this->assertLessThan(0.6, $seconds);
+    }
+
+    public function testStatsOfASpoolNobodyUsedMakesNoDirectory(): void
+    {
+        $settings = $this->settings(null);
+        $stats = $this->php('return exam_stream_stats();', $settings);
+        $this->assertSame([0, 0, 0, null, null], [$stats['accepted'], $stats['delivered'], $stats['refused'], $stats['last_error'], $stats['sender_pid']]);
+        $this->assertDirectoryDoesNotExist($settings['spool_dir']);
+    }
+
+    public function testPhpinfoShowsSettingsAndLiveFiguresAndNoPassword(): void
+    {
+        $out = $this->php('
+            exam_stream_put("exam", "{}");
+            ob_start(); phpinfo(INFO_MODULES); return ob_get_clean();
+        ', $this->settings(null, ['sender' => 'off', 'state_url' => 'redis://user:geheim@127.0.0.1:1/0']));
+        $this->assertMatchesRegularExpression('/^accepted => 1$/m', $out);
+        $this->assertStringContainsString('exam_stream.spool_max_bytes => 1G => 1G', $out);
+        $this->assertStringContainsString('redis://***@127.0.0.1:1/0', $out);
+        $this->assertStringNotContainsString('geheim', $out);
+    }
+}

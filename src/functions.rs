@@ -1,0 +1,345 @@
+//! The functions, as `exam_stream.stub.php` declares them.
+//!
+//! Arguments are read by PHP's own parser, so that coercion, strict_types and
+//! the wording of a TypeError are those of every internal function.
+
+use std::ffi::{CString, c_char, c_int};
+use std::panic::AssertUnwindSafe;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::time::Duration;
+
+use exam_record::AttemptKey;
+use ext_php_rs::args::Arg;
+use ext_php_rs::builders::{ClassBuilder, FunctionBuilder};
+use ext_php_rs::error::Result as PhpResult;
+use ext_php_rs::exception::PhpException;
+use ext_php_rs::ffi::{
+    IS_ARRAY, IS_STRING, ext_php_rs_compiler_globals, zend_function, zend_hash_str_find_ptr_lc,
+    zend_long, zend_string,
+};
+use ext_php_rs::flags::DataType;
+use ext_php_rs::types::{ZendStr, Zval};
+use ext_php_rs::zend::{BailoutGuard, ClassEntry, ExecuteData, run_handler};
+use ext_php_rs::zend_fastcall;
+
+use crate::convert::{self, Failure};
+use crate::{info, ini, process, reader};
+
+unsafe extern "C" {
+    // Missing in the bindings; the same from PHP 8.0 to 8.5.
+    fn zend_parse_parameters(num_args: u32, spec: *const c_char, ...) -> c_int;
+    fn zend_argument_value_error(argument: u32, format: *const c_char, ...);
+    fn zend_argument_type_error(argument: u32, format: *const c_char, ...);
+    fn zend_zval_type_name(value: *const Zval) -> *const c_char;
+    static spl_ce_RuntimeException: *mut ClassEntry;
+}
+
+/// `ExamStream\StateException` of this module startup.
+static STATE_EXCEPTION: AtomicPtr<ClassEntry> = AtomicPtr::new(ptr::null_mut());
+
+/// An exception is pending in PHP; the function has nothing more to say.
+struct Thrown;
+
+type Outcome<T = ()> = Result<T, Thrown>;
+
+/// All functions of the module.
+pub fn all() -> [FunctionBuilder<'static>; 5] {
+    [
+        FunctionBuilder::new("exam_stream_put", exam_stream_put)
+            .arg(Arg::new("stream", DataType::String))
+            .arg(Arg::new("record", DataType::Mixed)) // see `declare`
+            .returns(DataType::Bool, false, false),
+        FunctionBuilder::new("exam_stream_put_many", exam_stream_put_many)
+            .arg(Arg::new("stream", DataType::String))
+            .arg(Arg::new("records", DataType::Array))
+            .returns(DataType::Long, false, false),
+        FunctionBuilder::new("exam_stream_flush", exam_stream_flush)
+            .arg(Arg::new("timeout", DataType::Double).default("5.0"))
+            .required_args(0)
+            .returns(DataType::Bool, false, false),
+        FunctionBuilder::new("exam_stream_state", exam_stream_state)
+            .arg(Arg::new("site", DataType::String))
+            .arg(Arg::new("attempt", DataType::Long))
+            .returns(DataType::Array, false, true),
+        FunctionBuilder::new("exam_stream_stats", exam_stream_stats).returns(
+            DataType::Array,
+            false,
+            false,
+        ),
+    ]
+}
+
+/// What ext-php-rs cannot declare: the union type of put's record, and an
+/// exception that keeps the object handlers (hence file, line and trace) of its
+/// parent. Called from MINIT.
+pub fn declare() -> PhpResult<()> {
+    let name = b"exam_stream_put";
+    // SAFETY: in MINIT, when the function was just registered and nobody reads
+    // its arguments yet; the engine's table of them is ours or its own copy.
+    unsafe {
+        let put: *mut zend_function = zend_hash_str_find_ptr_lc(
+            (*ext_php_rs_compiler_globals()).function_table,
+            name.as_ptr().cast(),
+            name.len(),
+        )
+        .cast();
+        if let Some(put) = put.as_mut() {
+            let record = put.internal_function.arg_info.add(1);
+            (*record).type_.type_mask = 1 << IS_STRING | 1 << IS_ARRAY;
+        }
+    }
+    ClassBuilder::new("ExamStream\\StateException")
+        // SAFETY: ext/spl is part of every PHP and started before us.
+        .extends((
+            || unsafe { &*spl_ce_RuntimeException },
+            "\\RuntimeException",
+        ))
+        .registration(|class, _| STATE_EXCEPTION.store(class, Ordering::Release))
+        .register()
+}
+
+/// A function PHP calls: a panic becomes a PHP `Error`, nothing unwinds into C.
+macro_rules! php_function {
+    ($name:ident, $body:path) => {
+        zend_fastcall! {
+            extern fn $name(ex: &mut ExecuteData, retval: &mut Zval) {
+                run_handler(AssertUnwindSafe(|| {
+                    // `Thrown`: PHP has the exception already.
+                    let _ = $body(ex, retval);
+                }));
+            }
+        }
+    };
+}
+
+php_function!(exam_stream_put, put);
+php_function!(exam_stream_put_many, put_many);
+php_function!(exam_stream_flush, flush);
+php_function!(exam_stream_state, state);
+php_function!(exam_stream_stats, stats);
+
+fn put(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
+    let (mut stream, mut record) = (ptr::null_mut::<zend_string>(), ptr::null_mut::<Zval>());
+    // SAFETY: the pointers match the letters: S a string, z a value.
+    parsed(unsafe {
+        zend_parse_parameters(arguments(ex), c"Sz".as_ptr(), &mut stream, &mut record)
+    })?;
+    // SAFETY: both are on the frame of this call.
+    let (stream, record) = unsafe { (bytes(stream), (*record).dereference()) };
+    let stream = StreamName::of(stream)?;
+    let accepted = with_line(record, |line| process::put(stream.as_str(), &[line]));
+    retval.set_bool(accepted.map_err(|refusal| refusal.raise(None))? == 1);
+    Ok(())
+}
+
+fn put_many(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
+    let (mut stream, mut records) = (ptr::null_mut::<zend_string>(), ptr::null_mut::<Zval>());
+    // SAFETY: the pointers match the letters: S a string, a an array.
+    parsed(unsafe {
+        zend_parse_parameters(arguments(ex), c"Sa".as_ptr(), &mut stream, &mut records)
+    })?;
+    // SAFETY: both are on the frame of this call.
+    let (stream, records) = unsafe { (bytes(stream), (*records).array()) };
+    let stream = StreamName::of(stream)?;
+
+    // Encoding a record may run PHP code (JsonSerializable). That may bail out,
+    // and may change a string that the list refers to: hence copies, in a guard.
+    let mut lines = BailoutGuard::new(Lines::default());
+    for (index, record) in records
+        .into_iter()
+        .flat_map(|list| list.values())
+        .enumerate()
+    {
+        with_line(record.dereference(), |line| lines.push(line))
+            .map_err(|refusal| refusal.raise(Some(index)))?;
+    }
+    let accepted = process::put(stream.as_str(), &lines.slices());
+    retval.set_long(accepted as zend_long);
+    Ok(())
+}
+
+fn flush(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
+    let mut timeout = 5.0_f64;
+    // SAFETY: the pointer matches the letter: d a float, optional.
+    parsed(unsafe { zend_parse_parameters(arguments(ex), c"|d".as_ptr(), &mut timeout) })?;
+    if timeout.is_nan() || timeout < 0.0 {
+        return Err(value_error(1, "must be a number of seconds from 0 on"));
+    }
+    // A year is forever, and INF is no Duration.
+    let timeout = Duration::from_secs_f64(timeout.min(31_536_000.0));
+    retval.set_bool(process::flush(timeout));
+    Ok(())
+}
+
+fn state(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
+    let (mut site, mut attempt) = (ptr::null_mut::<zend_string>(), 0 as zend_long);
+    // SAFETY: the pointers match the letters: S a string, l an integer.
+    parsed(unsafe {
+        zend_parse_parameters(arguments(ex), c"Sl".as_ptr(), &mut site, &mut attempt)
+    })?;
+    // SAFETY: on the frame of this call.
+    let site = unsafe { bytes(site) };
+    let Ok(site) = std::str::from_utf8(site) else {
+        return Err(value_error(1, "must be UTF-8"));
+    };
+    let value = match reader::read(&AttemptKey::new(site, attempt)) {
+        Ok(None) => return Ok(()),
+        Ok(Some(json)) => convert::decode(&json),
+        Err(why) => Err(Failure::Refused(why)),
+    };
+    *retval = value.map_err(|failure| {
+        if let Failure::Refused(why) = failure {
+            // SAFETY: registered in MINIT, which ran before any function.
+            let class = unsafe { &*STATE_EXCEPTION.load(Ordering::Acquire) };
+            PhpException::new(why, 0, class).throw();
+        }
+        Thrown
+    })?;
+    Ok(())
+}
+
+fn stats(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
+    // SAFETY: no letters, no pointers.
+    parsed(unsafe { zend_parse_parameters(arguments(ex), c"".as_ptr()) })?;
+    *retval = convert::decode(info::stats().to_string().as_bytes()).map_err(|_| Thrown)?;
+    Ok(())
+}
+
+/// A delivery stream by the name given, or the one '' stands for.
+enum StreamName<'a> {
+    Given(&'a str),
+    Default(String),
+}
+
+impl<'a> StreamName<'a> {
+    fn of(argument: &'a [u8]) -> Outcome<Self> {
+        if argument.is_empty() {
+            return match ini::default_stream() {
+                name if name.is_empty() => Err(value_error(
+                    1,
+                    "must not be empty where exam_stream.stream is not set",
+                )),
+                name => Ok(Self::Default(name)),
+            };
+        }
+        match std::str::from_utf8(argument) {
+            Ok(name) if ini::is_stream_name(argument) => Ok(Self::Given(name)),
+            _ => Err(value_error(
+                1,
+                "must be the name of a delivery stream: 1 to 64 of a-z, A-Z, 0-9, \"_\", \".\", \"-\"",
+            )),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Given(name) => name,
+            Self::Default(name) => name,
+        }
+    }
+}
+
+/// Why a value is no record.
+enum Refusal {
+    Type(String),
+    Value(String),
+    Thrown,
+}
+
+impl Refusal {
+    /// Throws; `index` is the record's place in a list.
+    fn raise(self, index: Option<usize>) -> Thrown {
+        match (self, index) {
+            (Self::Type(given), None) => {
+                type_error(2, &format!("must be of type array|string, {given} given"))
+            }
+            (Self::Type(given), Some(index)) => type_error(
+                2,
+                &format!("must contain only arrays and strings, {given} given at index {index}"),
+            ),
+            (Self::Value(why), None) => value_error(2, &format!("cannot be accepted: {why}")),
+            (Self::Value(why), Some(index)) => {
+                value_error(2, &format!("cannot be accepted: at index {index}, {why}"))
+            }
+            (Self::Thrown, _) => Thrown,
+        }
+    }
+}
+
+/// Calls `accept` with the line that `record` is.
+fn with_line<R>(record: &Zval, accept: impl FnOnce(&[u8]) -> R) -> Result<R, Refusal> {
+    let json;
+    let text = if let Some(text) = record.zend_str() {
+        text.as_bytes()
+    } else if record.is_array() {
+        json = convert::encode(record).map_err(|why| match why {
+            Failure::Refused(why) => Refusal::Value(format!("the array is not JSON: {why}")),
+            Failure::Thrown => Refusal::Thrown,
+        })?;
+        json.zend_str().map_or(&b""[..], |text| text.as_bytes())
+    } else {
+        // SAFETY: a live value; PHP's name of its type is static.
+        let given = unsafe { std::ffi::CStr::from_ptr(zend_zval_type_name(record)) };
+        return Err(Refusal::Type(given.to_string_lossy().into_owned()));
+    };
+    let line =
+        exam_record::validate_json_line(text).map_err(|why| Refusal::Value(why.to_string()))?;
+    Ok(accept(&line))
+}
+
+/// Lines one after the other in one buffer.
+#[derive(Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Lines {
+    fn push(&mut self, line: &[u8]) {
+        self.bytes.extend_from_slice(line);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn slices(&self) -> Vec<&[u8]> {
+        let mut start = 0;
+        let line = |&end: &usize| &self.bytes[std::mem::replace(&mut start, end)..end];
+        self.ends.iter().map(line).collect()
+    }
+}
+
+fn arguments(ex: &ExecuteData) -> u32 {
+    // SAFETY: in the frame of an internal function this member holds the count.
+    unsafe { ex.This.u2.num_args }
+}
+
+/// PHP's parser has thrown already where it fails.
+fn parsed(result: c_int) -> Outcome {
+    if result == 0 { Ok(()) } else { Err(Thrown) }
+}
+
+/// # Safety
+/// A string argument of the running call.
+unsafe fn bytes<'a>(string: *const zend_string) -> &'a [u8] {
+    // SAFETY: as the caller promises; the frame holds it until the call returns.
+    let string: &ZendStr = unsafe { &*string };
+    string.as_bytes()
+}
+
+fn value_error(argument: u32, message: &str) -> Thrown {
+    let message = printable(message);
+    // SAFETY: within a running function; one string for one %s.
+    unsafe { zend_argument_value_error(argument, c"%s".as_ptr(), message.as_ptr()) };
+    Thrown
+}
+
+fn type_error(argument: u32, message: &str) -> Thrown {
+    let message = printable(message);
+    // SAFETY: within a running function; one string for one %s.
+    unsafe { zend_argument_type_error(argument, c"%s".as_ptr(), message.as_ptr()) };
+    Thrown
+}
+
+fn printable(message: &str) -> CString {
+    CString::new(message.replace('\0', "\\0")).unwrap_or_default()
+}

@@ -1,0 +1,51 @@
+//! `exam_stream_state()`: one attempt read from the state store on PHP's thread.
+//!
+//! Each thread keeps a connection of its own, so that a page never waits for
+//! another page's read. A forked child makes its own and leaks the inherited
+//! one: closing it properly would end the parent's session.
+
+use std::cell::RefCell;
+
+use exam_record::{AttemptKey, AttemptView};
+use exam_state::BlockingReader;
+
+use crate::ini::Config;
+use crate::process;
+
+thread_local! {
+    static READER: RefCell<Option<(u64, BlockingReader)>> = const { RefCell::new(None) };
+}
+
+/// The folded state of an attempt as JSON, `None` if there is none. Takes at
+/// most `exam_stream.state_timeout_ms`; the error is a sentence for people.
+pub fn read(key: &AttemptKey) -> Result<Option<Vec<u8>>, String> {
+    let serial = process::local().serial;
+    READER.with_borrow_mut(|slot| {
+        let reader = match slot {
+            Some((of, reader)) if *of == serial => reader,
+            _ => {
+                std::mem::forget(slot.take());
+                &mut slot.insert((serial, open()?)).1
+            }
+        };
+        let registers = reader.read(key).map_err(|e| e.to_string())?;
+        registers
+            .map(|registers| {
+                serde_json::to_vec(&AttemptView::new(key, &registers))
+                    .map_err(|e| format!("the state of {} cannot be shown: {e}", key.to_text()))
+            })
+            .transpose()
+    })
+}
+
+fn open() -> Result<BlockingReader, String> {
+    let config = Config::read();
+    let Some(url) = config.state_url else {
+        return Err(
+            "there is no state store: set exam_stream.state_url to its address, \
+             for example redis://127.0.0.1:6379/0"
+                .to_owned(),
+        );
+    };
+    BlockingReader::new(&url, None, config.state_timeout).map_err(|e| e.to_string())
+}
