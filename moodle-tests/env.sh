@@ -21,7 +21,7 @@ MOODLE_BRANCH=MOODLE_405_STABLE
 es_packages() {
     echo "ca-certificates curl git mariadb-server-core mariadb-server mariadb-client nginx-light redis-server" \
          "php-cli php-fpm php-mysql php-curl php-gd php-intl php-mbstring php-soap php-xml php-zip" \
-         "phpunit php-mikey179-vfsstream chromium nodejs npm util-linux"
+         "phpunit php-mikey179-vfsstream chromium nodejs npm procps util-linux"
 }
 
 say() { printf '%s\n' "$*" >&2; }
@@ -140,6 +140,7 @@ es_extension() {
     cat > "$work/php.d/exam_stream.ini" <<INI
 extension=$work/exam_stream.so
 exam_stream.endpoint=http://127.0.0.1:$serve_port
+exam_stream.stream=exam
 exam_stream.state_url=redis://127.0.0.1:$redis_port
 exam_stream.spool_dir=$work/spool
 INI
@@ -152,9 +153,9 @@ es_redis_start() {
 }
 
 es_serve_start() {
-    es_spawn serve "$work/exam-stream" serve --listen "127.0.0.1:$serve_port" --data "$work/serve" \
+    es_spawn serve "$work/exam-stream" serve --listen "127.0.0.1:$serve_port" --dir "$work/serve" --stream exam \
         --state "redis://127.0.0.1:$redis_port"
-    es_await 15 'exam-stream serve' curl -s -o /dev/null "http://127.0.0.1:$serve_port/"
+    es_await 15 'exam-stream serve' curl -s -o /dev/null "http://127.0.0.1:$serve_port/health"
 }
 
 # A copy of Moodle with the plugin where it is installed. Moodle itself is copied
@@ -330,6 +331,46 @@ es_phpunit() { # arguments for phpunit
     (cd "$site" && es_php vendor/bin/phpunit "$@")
 }
 
+# Core's suites without the plugin, to compare with. Leaves a site without it.
+es_phpunit_stock() {
+    es_plugin none
+    es_phpunit_tools
+    es_snapshot phpunit-stock "$(es_versions | es_hash)" es_build_phpunit
+    es_php "$site/admin/tool/phpunit/cli/util.php" --buildconfig > "$work/log/phpunit-config.log" 2>&1 || die "phpunit.xml cannot be written"
+    (cd "$site" && es_php vendor/bin/phpunit "$@")
+    set -- $?
+    es_plugin
+    return "$1"
+}
+
+# Runs a suite, shows what it prints, and notes in $summary how it ended.
+es_suite() { # name, log, command...
+    suite=$1 log=$work/log/$2; shift 2
+    say "── $suite"
+    echo 1 > "$work/run/status"
+    { "$@"; echo $? > "$work/run/status"; } 2>&1 | tee "$log"
+    figures=$(sed -n 's/.*\(OK ([^)]*)\)$/\1/p; s/^\(Tests: .*\)\.$/\1/p; s/^ℹ \(pass\|fail\) \([0-9]*\)$/\2 \1/p' "$log" | tr '\n' ' ')
+    [ "$(cat "$work/run/status")" = 0 ] && verdict=ok || verdict=FAILED
+    summary="$summary$(printf '%-34s %-7s %s' "$suite" "$verdict" "$figures")
+"
+}
+
+# Node with what the browser tests need to know.
+es_node() {
+    modules=$(es_npm "$here/browser") || die "npm cannot install playwright-core"
+    chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome) || die "chromium is not installed"
+    mkdir -p "$work/profiles"
+    ES_URL=http://127.0.0.1:$http_port ES_WORK=$work ES_SITE=$site ES_PASSWORD=$PASSWORD ES_MODULES=$modules ES_RUN=$here/run.sh \
+        ES_PROFILES=$work/profiles ES_CHROMIUM=$chromium ES_RECORDS=${ES_RECORDS:-$work/serve/cold} node "$@"
+}
+
+# The browser tests, one file after the other: they share the servers, and some stop them.
+es_browser() { # [full] [file...]
+    full=0; [ "${1:-}" = full ] && { full=1; shift; }
+    [ $# -gt 0 ] || set -- "$here"/browser/*.test.mjs
+    ES_FULL=$full es_node --test --test-concurrency=1 --test-reporter=spec "$@"
+}
+
 # Debian's php-fpm as it comes: its own pool file, listening elsewhere.
 es_fpm_start() {
     version=$(php -r 'echo PHP_MAJOR_VERSION, ".", PHP_MINOR_VERSION;')
@@ -343,6 +384,15 @@ es_fpm_start() {
     PHP_INI_SCAN_DIR=":$work/php.d" "$fpm" --fpm-config "$work/fpm.conf" --daemonize
     es_await 10 php-fpm test -S "$work/run/fpm.sock"
 }
+
+# As the kernel does when memory is short: the master and its children at once.
+es_fpm_kill() {
+    pid=$(cat "$work/run/fpm.pid") && kill -KILL "$pid" $(ps -o pid= --ppid "$pid") 2>/dev/null
+    rm -f "$work/run/fpm.pid" "$work/run/fpm.sock"
+}
+
+es_unload() { mv "$work/php.d/exam_stream.ini" "$work/php.d/exam_stream.off"; es_stop fpm; es_fpm_start; }
+es_load() { mv "$work/php.d/exam_stream.off" "$work/php.d/exam_stream.ini"; es_stop fpm; es_fpm_start; }
 
 es_nginx_start() {
     nginx=$(PATH=$PATH:/usr/sbin command -v nginx) || die "nginx is not installed"

@@ -3,7 +3,10 @@
 #
 #   run.sh packages                  the Debian packages the rest needs
 #   run.sh moodle                    serve the course Maths competition until Ctrl-C
-#   run.sh test [full]               PHPUnit, then the browser tests (full: the long ones too)
+#   run.sh test [full]               PHPUnit, then the browser tests (full: the long ones
+#                                    too, and core's own quiz suite with and without us)
+#   run.sh browser [full|FILE...]    the browser tests alone, or some of them
+#   run.sh bench-door                what one request costs, against core's autosave
 #   run.sh phpunit [arguments]       the plugin's PHPUnit suite alone
 #   run.sh amd                       build and lint moodle-plugin/amd with Moodle's own grunt
 #
@@ -32,14 +35,18 @@ begin() {
     es_begin
     chown "$web" "$work/log" "$work/tmp" "$work/run"
     es_extension
+    [ -n "${MOODLE_TESTS_INI:-}" ] || { es_redis_start; es_serve_start; }
     es_copy
+}
+
+serve_site() {
+    es_site; es_web_start; es_vars
 }
 
 case $command in
 moodle)
     begin
-    [ -n "${MOODLE_TESTS_INI:-}" ] || { es_redis_start; es_serve_start; }
-    es_site; es_web_start; es_vars
+    serve_site
     cat <<TEXT
 
 Moodle is at   http://127.0.0.1:$http_port/course/view.php?name=MATHS
@@ -51,11 +58,34 @@ Ctrl-C ends it and leaves nothing behind.
 TEXT
     # In the background, so that Ctrl-C need not wait for it.
     while sleep 60 & wait $!; do
-        es_php "$site/admin/cli/cron.php" > "$work/log/cron.log" 2>&1
+        es_php "$site/admin/cli/cron.php" --keep-alive=0 > "$work/log/cron.log" 2>&1 & wait $!
     done
     ;;
-amd)
+test)
     begin
+    summary=
+    es_suite 'PHPUnit of the plugin' phpunit.log es_phpunit --testsuite local_examstream_testsuite
+    if [ "${1:-}" = full ]; then
+        es_suite "core's mod_quiz with the plugin" core-with.log es_phpunit --testsuite mod_quiz_testsuite
+        es_suite "core's mod_quiz without it" core-without.log es_phpunit_stock --testsuite mod_quiz_testsuite
+    fi
+    serve_site
+    es_suite 'browser' browser.log es_browser "$@"
+    printf '\n%s' "$summary"
+    case $summary in *FAILED*) exit 1 ;; esac
+    ;;
+browser)
+    begin
+    serve_site
+    es_browser "$@"
+    ;;
+bench-door)
+    begin
+    serve_site
+    es_node "$here/browser/bench-door.mjs"
+    ;;
+amd)
+    need_moodle; es_begin; es_copy
     es_amd
     rm -rf "$repo/moodle-plugin/amd/build"
     cp -R "$site/local/examstream/amd/build" "$repo/moodle-plugin/amd/build"

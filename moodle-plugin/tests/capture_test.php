@@ -75,7 +75,7 @@ final class capture_test extends stream_testcase {
     public function test_viewed_attempt_gets_its_configuration(): void {
         global $CFG;
         $this->start([['shortanswer', 'frogtoad'], ['truefalse', 'true']], ['questionsperpage' => 1]);
-        capture::restored([2]);
+        capture::restored((int) $this->attempt->id, [2]);
         $config = $this->config($this->footer());
         $grant = token::verify($config['token'], local\door::read($CFG->dataroot)['keys'], site::id(), site::now());
         $this->assertSame([(int) $this->attempt->id, (int) $this->student->id], [$grant->attempt, $grant->user]);

@@ -196,7 +196,7 @@ final class observer_test extends stream_testcase {
         $this->assertTrue(closed::is_marked($this->attempt->id));
         quiz_attempt::create($this->attempt->id)->process_reopen_abandoned(time());
         $this->assertFalse(closed::is_marked($this->attempt->id));
-        quiz_attempt::create($this->attempt->id)->process_finish(time(), false);
+        $this->finish_attempt(quiz_attempt::create($this->attempt->id));
         $this->assertSame(
             ['started', 'overdue', 'abandoned', 'reopened', 'finished'],
             array_column($this->stream->records, 'type')
@@ -210,7 +210,7 @@ final class observer_test extends stream_testcase {
         global $DB;
         $this->start([['shortanswer', 'frogtoad']]);
         $transaction = $DB->start_delegated_transaction();
-        quiz_attempt::create($this->attempt->id)->process_finish(time(), false);
+        $this->finish_attempt(quiz_attempt::create($this->attempt->id));
         $this->assertFalse(closed::is_marked($this->attempt->id));
         try {
             $transaction->rollback(new \Exception('x'));
@@ -233,7 +233,7 @@ final class observer_test extends stream_testcase {
         $attempt = quiz_prepare_and_start_new_attempt($quizobj, 1, false);
         $this->assertTrue($this->stream->of_type('started')[0]['preview']);
         $attemptobj = quiz_attempt::create($attempt->id);
-        $attemptobj->process_finish(time(), false);
+        $this->finish_attempt($attemptobj);
         $this->assertFalse(closed::is_marked($attempt->id));
         quiz_attempt::create($attempt->id)->fire_attempt_reviewed_event();
         quiz_attempt::create($attempt->id)->fire_attempt_reviewed_event();

@@ -16,6 +16,7 @@
 
 namespace local_examstream;
 
+use local_examstream\local\page;
 use local_examstream\local\resume_request;
 use local_examstream\local\site;
 use mod_quiz\quiz_attempt;
@@ -92,13 +93,19 @@ final class resume_request_test extends stream_testcase {
     }
 
     /**
-     * The page tells the script what was restored.
+     * The page tells the script what was restored, once, also if a page before it has done it.
+     *
+     * @param string $script
+     * @param string $param
+     * @dataProvider pages
      */
-    public function test_attempt_page_says_what_was_restored(): void {
+    public function test_attempt_page_says_what_was_restored(string $script, string $param): void {
         $this->answered();
-        $this->open('/mod/quiz/attempt.php', ['attempt' => $this->attempt->id]);
+        $ids = ['attempt' => $this->attempt->id, 'cmid' => $this->quiz->cmid, 'id' => $this->quiz->cmid, 'q' => $this->quiz->id];
+        $this->open($script, [$param => $ids[$param]]);
         local\capture::viewed($this->attempt);
         $this->assertSame([1, 2], local\capture::config(0)['restored']);
+        $this->assertSame([], local\capture::config(0)['restored']);
     }
 
     /**
@@ -114,14 +121,50 @@ final class resume_request_test extends stream_testcase {
     }
 
     /**
+     * Posts the form of the first question and finishes.
+     *
+     * @param string $answer
+     */
+    private function finish(string $answer): void {
+        $form = $this->form([1 => ['answer' => $answer]]);
+        $this->open('/mod/quiz/processattempt.php', $form + ['attempt' => $this->attempt->id, 'finishattempt' => 1]);
+        $this->request($form + ['local_examstream' => $this->field()]);
+        quiz_attempt::create($this->attempt->id)->process_attempt(time(), true, false, 0);
+    }
+
+    /**
      * Finishing from one page brings in the others; what is posted is the student's own word.
      */
-    public function test_finishing_restores_what_is_not_posted(): void {
+    public function test_finishing_brings_in_the_other_pages(): void {
         $this->answered();
-        $form = $this->form([1 => ['answer' => 'posted']]);
-        $this->open('/mod/quiz/processattempt.php', $form + ['attempt' => $this->attempt->id, 'finishattempt' => 1]);
-        $this->assertSame([], $this->response(1));
-        $this->assertSame(['answer' => 'toad'], $this->response(2));
+        $this->finish('posted');
+        $usage = $this->usage();
+        $this->assertSame('posted', $usage->get_question_attempt(1)->get_last_qt_var('answer'));
+        $this->assertSame('toad', $usage->get_question_attempt(2)->get_last_qt_var('answer'));
+    }
+
+    /**
+     * What was undone before finishing stays undone, though the posted response is the one that Moodle had.
+     */
+    public function test_finishing_with_the_submitted_response_does_not_bring_in_the_undone_one(): void {
+        $this->start([['shortanswer', 'frogtoad']]);
+        $this->post([1 => ['answer' => 'X']], page::mint(site::now() - 50) . '.00c0ffee:1:1.0');
+        $this->answer(1, ['answer' => 'Y']);
+        $this->finish('X');
+        $this->assertSame('X', $this->usage()->get_question_attempt(1)->get_last_qt_var('answer'));
+    }
+
+    /**
+     * A laptop wakes up after the end: Moodle does not take its form, but what came in time is graded.
+     */
+    public function test_finishing_too_late_brings_in_what_came_in_time(): void {
+        global $DB;
+        $this->answered(['timelimit' => 300, 'overduehandling' => 'autosubmit']);
+        $DB->set_field('quiz_attempts', 'timestart', time() - 1000, ['id' => $this->attempt->id]);
+        $this->finish('too late');
+        $usage = $this->usage();
+        $this->assertSame('frog', $usage->get_question_attempt(1)->get_last_qt_var('answer'));
+        $this->assertSame('toad', $usage->get_question_attempt(2)->get_last_qt_var('answer'));
     }
 
     /**

@@ -3,17 +3,18 @@ declare(strict_types=1);
 
 namespace ExamStream\Tests;
 
-/** One FastCGI request to php-fpm, as a web server makes it. */
+/** Requests to php-fpm, as a web server makes them. */
 final class FastCgi
 {
-    private const BEGIN = 1, END = 3, PARAMS = 4, STDIN = 5, STDOUT = 6, STDERR = 7;
+    private const BEGIN = 1, END = 3, PARAMS = 4, STDIN = 5, STDOUT = 6;
 
     /**
+     * Sends a request; answer() waits for what comes back.
+     *
      * @param array<string, string> $query
-     * @return string the body
-     * @throws \RuntimeException when the worker answers nothing (killed, terminated, refused)
+     * @return resource
      */
-    public static function request(string $socket, string $script, array $query = [], float $timeout = 30.0): string
+    public static function send(string $socket, string $script, array $query = [], float $timeout = 30.0)
     {
         $stream = @stream_socket_client("unix://$socket", $errno, $error, $timeout);
         if ($stream === false) {
@@ -35,7 +36,16 @@ final class FastCgi
         fwrite($stream, self::record(self::BEGIN, pack('nCx5', 1, 0))
             . self::record(self::PARAMS, $encoded) . self::record(self::PARAMS, '')
             . self::record(self::STDIN, ''));
+        return $stream;
+    }
 
+    /**
+     * @param resource $stream
+     * @return string the body
+     * @throws \RuntimeException when the worker died, was ended or does not answer in time
+     */
+    public static function answer($stream): string
+    {
         $out = '';
         while (($header = self::read($stream, 8)) !== null) {
             ['type' => $type, 'length' => $length, 'padding' => $padding]

@@ -53,4 +53,10 @@ final class FaultyFirehose extends Process
         }
         return $calls;
     }
+
+    /** The Authorization header of the last call. */
+    public function lastAuthorization(): string
+    {
+        return (string) @file_get_contents("{$this->dir}/authorization");
+    }
 }

@@ -59,15 +59,31 @@ final class Fpm extends Process
      */
     public function run(string $script, array $query = [], string $pool = 'www', float $timeout = 30.0)
     {
-        $body = FastCgi::request(
-            $this->socket($pool),
-            dirname(__DIR__) . "/scripts/$script.php",
-            array_map('strval', $query),
-            $timeout,
-        );
+        return $this->result($this->start($script, $query, $pool, $timeout));
+    }
+
+    /**
+     * The same in the background, for result().
+     *
+     * @param array<string, string|int|float> $query
+     * @return resource
+     */
+    public function start(string $script, array $query = [], string $pool = 'www', float $timeout = 180.0)
+    {
+        $path = dirname(__DIR__) . "/scripts/$script.php";
+        return FastCgi::send($this->socket($pool), $path, array_map('strval', $query), $timeout);
+    }
+
+    /**
+     * @param resource $request
+     * @return mixed
+     */
+    public function result($request)
+    {
+        $body = FastCgi::answer($request);
         $value = json_decode($body, true);
         if ($value === null && trim($body) !== 'null') {
-            throw new \RuntimeException("$script.php printed: $body");
+            throw new \RuntimeException("a script printed: $body");
         }
         return $value;
     }

@@ -50,6 +50,14 @@ abstract class TestCase extends \PHPUnit\Framework\TestCase
         return $this->started(new Redis($this->scratch));
     }
 
+    protected function serve(?Redis $redis = null): Serve
+    {
+        if (Env::program() === null) {
+            $this->markTestSkipped('exam-stream is not built: EXAM_STREAM_BIN names no program');
+        }
+        return $this->started(new Serve($this->scratch, $redis));
+    }
+
     /**
      * @param array<string, string|int> $ini
      * @param array<string, array<string, string>> $pools
@@ -62,10 +70,11 @@ abstract class TestCase extends \PHPUnit\Framework\TestCase
     /**
      * The settings of a test: a spool of its own, fast, errors to a file.
      *
+     * @param FaultyFirehose|Serve|null $endpoint
      * @param array<string, string|int> $ini
      * @return array<string, string|int>
      */
-    protected function settings(?FaultyFirehose $endpoint, array $ini = []): array
+    protected function settings(?Process $endpoint, array $ini = []): array
     {
         return $ini + [
             'endpoint' => $endpoint->url ?? 'http://127.0.0.1:9',

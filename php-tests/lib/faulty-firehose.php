@@ -79,6 +79,10 @@ function answer(string $dir, string $head, string $body): ?array
     $failed = $fault === 'ok' ? 0 : ($fault === 'half' ? intdiv(count($records), 2) : count($records));
     file_put_contents("$dir/calls", sprintf("%.3f %s %s %d %d\n", microtime(true), $stream, $fault, count($records), $failed), FILE_APPEND);
 
+    if (preg_match('/^authorization:.*$/mi', $head, $m)) {
+        file_put_contents("$dir/authorization", $m[0]);
+    }
+
     switch ($fault) {
         case 'throttle':
             return [400, '{"__type":"ThrottlingException","message":"Rate exceeded"}'];

@@ -17,7 +17,7 @@
 //! What it refuses: to order lines (Firehose does not), and to decide what a
 //! line means (the fold does).
 
-pub mod client;
+mod client;
 mod flush;
 mod histogram;
 mod pack;
@@ -27,7 +27,7 @@ mod retry;
 mod sender;
 mod status;
 
-pub use client::{AwsEnv, ClientError, firehose};
+pub use client::{AwsEnv, ClientError, Firehose, firehose};
 pub use flush::flush;
 pub use histogram::Histogram;
 pub use put::{PutBatch, PutError, RecordError};

@@ -27,7 +27,7 @@ fn everything_put_is_delivered_once_and_the_segments_are_deleted() {
     let totals = spool.totals().unwrap();
     assert_eq!((totals.accepted, totals.delivered), (20_000, 20_000));
     eventually("the status tells", 2, || {
-        status(&spool).streams["exam"].delivered == 20_000
+        stream(&spool, "exam").delivered == 20_000
     });
     assert!(status(&spool).put_to_delivered.quantile(0.5).is_some());
     assert_eq!(status(&spool).pid, std::process::id());
@@ -56,7 +56,7 @@ fn of_a_call_half_taken_only_the_other_half_is_sent_again() {
     assert_eq!((fake.taken("exam"), fake.twice("exam")), (20_000, 0));
     eventually("the status tells", 2, || {
         let status = status(&spool);
-        status.retried > 9_000 && status.streams["exam"].delivered == 20_000
+        status.retried > 9_000 && stream(&spool, "exam").delivered == 20_000
     });
     sender.stop(SECOND);
 }
@@ -75,7 +75,7 @@ fn throttling_is_waited_out_and_told() {
     assert!(flush(&spool, 20 * SECOND).unwrap());
     assert_eq!((fake.taken("exam"), fake.twice("exam")), (100, 0));
     eventually("told", 2, || {
-        let stream = &status(&spool).streams["exam"];
+        let stream = stream(&spool, "exam");
         stream.hold.is_none()
             && stream
                 .last_error
@@ -180,9 +180,7 @@ fn one_poison_line_is_quarantined_and_all_others_are_delivered() {
     assert!(found[0].reason.contains("InvalidArgumentException"));
     let totals = spool.totals().unwrap();
     assert_eq!((totals.quarantined, totals.delivered), (1, 9_999));
-    eventually("told", 2, || {
-        status(&spool).streams["exam"].quarantined == 1
-    });
+    eventually("told", 2, || stream(&spool, "exam").quarantined == 1);
     sender.stop(SECOND);
 }
 

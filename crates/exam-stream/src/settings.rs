@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use exam_delivery::client::Firehose;
+use exam_delivery::Firehose;
 use exam_delivery::{AwsEnv, ClientError};
 use exam_spool::Spool;
 use exam_state::StateStore;

@@ -43,7 +43,8 @@ class state_store extends base {
         }
         $figures = new figures($backend->stats());
         if ($figures->oldest_unfolded() >= self::OLD) {
-            return $this->result(result::ERROR, 'old', format_time((int) $figures->oldest_unfolded()), (string) $figures->fold_hold());
+            $age = format_time((int) $figures->oldest_unfolded());
+            return $this->result(result::ERROR, 'old', $age, (string) $figures->fold_hold());
         }
         return $this->result(result::OK, 'ok', round((microtime(true) - $start) * 1000, 1));
     }

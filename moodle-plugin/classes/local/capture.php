@@ -30,9 +30,6 @@ final class capture {
     /** @var \stdClass|null the attempt that is viewed in this request. */
     private static ?\stdClass $viewed = null;
 
-    /** @var int[] slots whose answers were restored in this request. */
-    private static array $restored = [];
-
     /**
      * Moodle has let the student see this attempt.
      *
@@ -43,12 +40,31 @@ final class capture {
     }
 
     /**
-     * Answers of these slots were restored before the page was made.
+     * Answers of an attempt were restored. The next page of it says so: often an earlier request has done it, because
+     * the student came by the quiz's own page.
      *
+     * @param int $attemptid
      * @param int[] $slots
      */
-    public static function restored(array $slots): void {
-        self::$restored = $slots;
+    public static function restored(int $attemptid, array $slots): void {
+        global $SESSION;
+        if ($slots) {
+            $before = $SESSION->local_examstream_restored[$attemptid] ?? [];
+            $SESSION->local_examstream_restored[$attemptid] = array_values(array_unique([...$before, ...$slots]));
+        }
+    }
+
+    /**
+     * The slots whose answers were restored since the attempt was last shown.
+     *
+     * @param int $attemptid
+     * @return int[]
+     */
+    private static function take_restored(int $attemptid): array {
+        global $SESSION;
+        $slots = $SESSION->local_examstream_restored[$attemptid] ?? [];
+        unset($SESSION->local_examstream_restored[$attemptid]);
+        return $slots;
     }
 
     /**
@@ -86,7 +102,7 @@ final class capture {
             'slots' => (object) $questions,
             'aliveseconds' => (int) site::setting('aliveseconds'),
             'maxrecord' => site::limits()['maxrecord'],
-            'restored' => self::$restored,
+            'restored' => self::take_restored($grant->attempt),
             'preview' => $grant->preview,
         ];
     }

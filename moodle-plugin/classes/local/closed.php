@@ -34,13 +34,7 @@ final class closed {
     public static function mark(int $attempt): void {
         global $CFG;
         $mark = door::closed_mark($CFG->dataroot, $attempt);
-        $directory = dirname($mark);
-        if (!is_dir($directory) && !@mkdir($directory, 0700, true) && !is_dir($directory)) {
-            throw new \moodle_exception('error_directory', 'local_examstream', '', $directory);
-        }
-        if (!touch($mark)) {
-            throw new \moodle_exception('error_directory', 'local_examstream', '', $directory);
-        }
+        files::write($mark, '', time());
     }
 
     /**

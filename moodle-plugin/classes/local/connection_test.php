@@ -35,18 +35,28 @@ final class connection_test {
     /**
      * The steps.
      *
-     * @return array[] of [name of the string that names the step, result]
+     * @return result[] name of the string that names the step => result
      */
     public static function run(): array {
-        $steps = ['check_extension' => (new \local_examstream\check\extension())->get_result()];
-        if ($steps['check_extension']->get_status() === result::OK) {
-            $backend = \core\di::get(backend::class);
-            $steps['test_accepted'] = self::accepted($backend);
-            $steps['test_delivered'] = self::delivered($backend);
-            $steps['check_state_store'] = (new \local_examstream\check\state_store())->get_result();
-            $steps['test_door'] = self::door();
+        $backend = \core\di::get(backend::class);
+        $results = ['check_extension' => (new \local_examstream\check\extension())->get_result()];
+        if (!$backend->is_available()) {
+            return $results;
         }
-        return $steps;
+        $steps = [
+            'test_accepted' => fn() => self::accepted($backend),
+            'test_delivered' => fn() => self::delivered($backend),
+            'check_state_store' => fn() => (new \local_examstream\check\state_store())->get_result(),
+            'test_door' => fn() => self::door(),
+        ];
+        foreach ($steps as $name => $step) {
+            try {
+                $results[$name] = $step();
+            } catch (\Throwable $e) {
+                $results[$name] = new result(result::ERROR, get_string('check_failed', 'local_examstream'), s($e->getMessage()));
+            }
+        }
+        return $results;
     }
 
     /**

@@ -52,7 +52,7 @@ final class door {
     public static function read(string $dataroot): ?array {
         $file = self::directory($dataroot) . '/door.php';
         $modified = @filemtime($file);
-        if ($modified === false) {
+        if ($modified === false || !is_readable($file)) {
             return null;
         }
         $door = include($file);

@@ -38,7 +38,7 @@ final class keys {
      */
     public static function sign(grant $grant): string {
         $keys = self::load();
-        if (!$keys || !is_file(door::directory(self::dataroot()) . '/door.php')) {
+        if (!$keys || !is_readable(self::file())) {
             $keys = self::publish();
         }
         $keyid = array_key_last($keys);
@@ -72,12 +72,7 @@ final class keys {
             $keys = [1 => self::make(\core\di::get(\core\clock::class)->time())];
             set_config('keys', json_encode($keys, JSON_FORCE_OBJECT), 'local_examstream');
         }
-        $directory = door::directory(self::dataroot());
-        // Not make_writable_directory(): the keys are nobody else's business, whatever $CFG->directorypermissions is.
-        if (!is_dir($directory) && !@mkdir($directory, 0700) && !is_dir($directory)) {
-            throw new \moodle_exception('error_directory', 'local_examstream', '', $directory);
-        }
-        $file = $directory . '/door.php';
+        $file = self::file();
         // Each version has a time of modification of its own: by it the door knows a stale copy.
         $written = max(time(), (int) @filemtime($file) + 1);
         $door = [
@@ -87,12 +82,7 @@ final class keys {
             'limits' => site::limits(),
             'keys' => array_map(fn($key) => $key['secret'], $keys),
         ];
-        $temporary = $file . '.' . bin2hex(random_bytes(4));
-        $written = file_put_contents($temporary, '<?php return ' . var_export($door, true) . ';' . PHP_EOL) !== false
-            && chmod($temporary, 0600) && touch($temporary, $written) && rename($temporary, $file);
-        if (!$written) {
-            throw new \moodle_exception('error_directory', 'local_examstream', '', $directory);
-        }
+        files::write($file, '<?php return ' . var_export($door, true) . ';' . PHP_EOL, $written);
         return $keys;
     }
 
@@ -118,12 +108,12 @@ final class keys {
     }
 
     /**
-     * Moodle's data directory.
+     * The door file.
      *
      * @return string
      */
-    private static function dataroot(): string {
+    private static function file(): string {
         global $CFG;
-        return $CFG->dataroot;
+        return door::directory($CFG->dataroot) . '/door.php';
     }
 }

@@ -38,13 +38,12 @@ final class resume {
      * Restores an attempt of the current user.
      *
      * @param int $attemptid
-     * @param int[] $except slots that this very request brings itself.
      * @return int[] slots that changed.
      */
-    public static function attempt(int $attemptid, array $except = []): array {
+    public static function attempt(int $attemptid): array {
         global $DB, $USER;
         $state = self::state($attemptid);
-        $answers = array_diff_key(self::unsaved($state), array_flip($except));
+        $answers = self::unsaved($state);
         if (!$answers) {
             return [];
         }

@@ -54,14 +54,15 @@ final class resume_request {
         switch ($script) {
             case '/mod/quiz/attempt.php':
             case '/mod/quiz/summary.php':
-                capture::restored(resume::attempt(optional_param('attempt', 0, PARAM_INT)));
+                $attemptid = optional_param('attempt', 0, PARAM_INT);
+                capture::restored($attemptid, resume::attempt($attemptid));
                 break;
 
             case '/mod/quiz/processattempt.php':
-                // Going on to another page needs nothing: that page restores. What is posted is the student's own word.
+                // Going on to another page needs nothing: that page restores. Slots that are posted are restored too:
+                // the post replaces it, unless Moodle finds that it comes too late.
                 if (optional_param('finishattempt', false, PARAM_BOOL) || optional_param('timeup', false, PARAM_BOOL)) {
-                    $posted = explode(',', optional_param('slots', '', PARAM_SEQUENCE));
-                    resume::attempt(optional_param('attempt', 0, PARAM_INT), array_map(intval(...), $posted));
+                    resume::attempt(optional_param('attempt', 0, PARAM_INT));
                 }
                 break;
 
@@ -87,13 +88,7 @@ final class resume_request {
      */
     public static function for_function(string $function, array $params): void {
         if (in_array($function, self::BY_ATTEMPT, true)) {
-            $posted = [];
-            foreach (is_array($params[1] ?? null) ? $params[1] : [] as $element) {
-                if (is_array($element) && preg_match('/^q\d+:(\d+)_/', $element['name'] ?? '', $match)) {
-                    $posted[] = (int) $match[1];
-                }
-            }
-            resume::attempt((int) $params[0], $posted);
+            resume::attempt((int) $params[0]);
         } else if (in_array($function, self::BY_QUIZ, true)) {
             self::unfinished_of_quiz((int) $params[0]);
         }
@@ -130,7 +125,7 @@ final class resume_request {
             [$quizid, $USER->id, quiz_attempt::IN_PROGRESS, quiz_attempt::OVERDUE]
         );
         foreach ($attempts as $attempt) {
-            resume::attempt((int) $attempt);
+            capture::restored((int) $attempt, resume::attempt((int) $attempt));
         }
     }
 }

@@ -30,6 +30,7 @@ $string['banner_kept'] = 'No connection to the server. Your answers are kept on 
 $string['banner_open'] = 'No connection to the server. Keep this page open: your answers will be saved as soon as the connection is back. You can go on answering.';
 $string['banner_returning'] = 'Saving answers that were kept on this device…';
 $string['banner_token'] = 'Your answers are not being saved as you type. Reload this page to go on.';
+$string['cachedef_folded'] = 'What has been brought into silent attempts';
 $string['check_clock'] = 'Clock';
 $string['check_clock_skew'] = 'This web server\'s clock and the database\'s differ by {$a} seconds. Edits on two devices are ordered by it: keep it below one second, with NTP.';
 $string['check_clock_unknown'] = 'The clock of this kind of database cannot be asked.';

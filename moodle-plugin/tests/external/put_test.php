@@ -102,7 +102,7 @@ final class put_test extends stream_testcase {
         $this->start([['shortanswer', 'frogtoad']]);
         $DB->set_field('quiz_attempts', 'timecheckstate', time() - 1000, ['id' => $this->attempt->id]);
         $this->assertSame([403, ['error' => 'token']], $this->put());
-        quiz_attempt::create($this->attempt->id)->process_finish(time(), false);
+        $this->finish_attempt(quiz_attempt::create($this->attempt->id));
         $this->assertSame([410, ['error' => 'finished']], $this->put());
         $this->assertSame([], $this->stream->of_type('answer'));
     }

@@ -11,7 +11,9 @@ mod http;
 
 use crate::put::{PutBatch, PutError, RecordError};
 use aws_credential_types::Credentials;
+use aws_runtime::recursion_detection::RecursionDetectionInterceptor;
 use aws_runtime::user_agent::{ApiMetadata, AwsUserAgent};
+use aws_sdk_firehose::config::endpoint::{Endpoint, EndpointFuture, Params, ResolveEndpoint};
 use aws_sdk_firehose::config::{
     BehaviorVersion, ConfigBag, IdentityCache, Intercept, Region, RuntimeComponents,
     SharedCredentialsProvider, StalledStreamProtectionConfig, interceptors, retry::RetryConfig,
@@ -21,6 +23,7 @@ use aws_sdk_firehose::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use aws_smithy_runtime_api::client::http::http_client_fn;
+use aws_smithy_runtime_api::client::interceptors::disable_interceptor;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use bytes::Bytes;
 use credentials::{Chain, NoCredentials};
@@ -109,9 +112,14 @@ pub fn firehose(
             .then(|| Credentials::new("anonymous", "anonymous", None, None, "Anonymous")),
         kept: Default::default(),
     });
-    let mut config = aws_sdk_firehose::Config::builder()
+    let url = endpoint.unwrap_or_else(|| {
+        let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
+        format!("https://firehose.{region}.amazonaws.com{suffix}")
+    });
+    let config = aws_sdk_firehose::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(region))
+        .endpoint_resolver(Fixed(url))
         .credentials_provider(SharedCredentialsProvider::new(Shared(chain.clone())))
         .identity_cache(IdentityCache::no_cache()) // `Chain` keeps them, and can forget them
         .http_client(http_client_fn(move |_, _| http.0.clone()))
@@ -124,7 +132,6 @@ pub fn firehose(
                 .build(),
         )
         .interceptor(NoEnvironment(user_agent));
-    config.set_endpoint_url(endpoint);
     Ok(Firehose {
         client: aws_sdk_firehose::Client::from_conf(config.build()),
         chain,
@@ -161,6 +168,16 @@ impl aws_credential_types::provider::ProvideCredentials for Shared {
     }
 }
 
+/// The SDK's own resolver looks for a list of partitions in the environment.
+#[derive(Debug)]
+struct Fixed(String);
+
+impl ResolveEndpoint for Fixed {
+    fn resolve_endpoint<'a>(&'a self, _: &'a Params) -> EndpointFuture<'a> {
+        EndpointFuture::ready(Ok(Endpoint::builder().url(self.0.clone()).build()))
+    }
+}
+
 /// Puts the user agent into the bag, so that the SDK's own interceptor finds
 /// one and does not ask the environment.
 #[derive(Debug)]
@@ -177,7 +194,11 @@ impl Intercept for NoEnvironment {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        bag.interceptor_state().store_put(self.0.clone());
+        let bag = bag.interceptor_state();
+        bag.store_put(self.0.clone());
+        bag.store_put(disable_interceptor::<RecursionDetectionInterceptor>(
+            "reads the environment, to guard Lambda functions against calling themselves",
+        ));
         Ok(())
     }
 }

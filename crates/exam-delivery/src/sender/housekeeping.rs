@@ -22,7 +22,11 @@ pub(crate) async fn run(shared: &Shared, mut file: Option<StatusFile>) {
     let mut last = Status::default();
     let mut syncing: Option<tokio::task::JoinHandle<Vec<String>>> = None;
     loop {
-        if let Err(error) = shared.registry.borrow_mut().remove_done() {
+        if let Err(error) = shared
+            .registry
+            .borrow_mut()
+            .remove_done(shared.store.is_some())
+        {
             shared.problem(&format!("deleting a segment: {error}"));
         }
         make_room(shared);

@@ -197,11 +197,15 @@ struct Thread {
 
 impl Thread {
     fn run(&mut self) {
-        while !self.control.stop.load(Ordering::SeqCst) {
+        // At least once: a short script may stop before this thread has begun.
+        loop {
             match self.spool.try_elect() {
                 Ok(Some(election)) => self.term(election),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "the election failed"),
+            }
+            if self.control.stop.load(Ordering::SeqCst) {
+                return;
             }
             let guard = self
                 .control
@@ -268,7 +272,11 @@ impl Thread {
             _ = async { tokio::join!(delivery::run(&shared), state::run(&shared)) } => {}
             () = housekeeping::run(&shared, file) => {}
         }
-        if let Err(error) = shared.registry.borrow_mut().remove_done() {
+        if let Err(error) = shared
+            .registry
+            .borrow_mut()
+            .remove_done(shared.store.is_some())
+        {
             shared.problem(&format!("deleting a segment: {error}"));
         }
         shared.status.borrow_mut().pid = 0;

@@ -54,7 +54,10 @@ impl Entry {
         self.file.advance(cursor, progress.cursor())
     }
 
-    fn passed(&self) -> bool {
+    fn passed(&mut self, folded: bool) -> bool {
+        if !folded {
+            self.state.skip(self.delivery.cursor());
+        }
         let at = |progress: &Progress, end: Position| progress.cursor().offset >= end.offset;
         self.end
             .is_some_and(|end| at(&self.delivery, end) && at(&self.state, end))
@@ -139,7 +142,8 @@ impl Registry {
     }
 
     /// Deletes what both cursors are past and nobody can append to.
-    pub fn remove_done(&mut self) -> io::Result<()> {
+    /// Where nothing is `folded`, what is delivered is done with.
+    pub fn remove_done(&mut self, folded: bool) -> io::Result<()> {
         let mut buf = Vec::new();
         let mut first_error = Ok(());
         let gone: Vec<Key> = self
@@ -164,7 +168,7 @@ impl Registry {
                         }
                     }
                 }
-                if !entry.passed() {
+                if !entry.passed(folded) {
                     return None;
                 }
                 match entry.file.remove_if_done() {

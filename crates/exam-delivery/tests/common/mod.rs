@@ -158,6 +158,10 @@ pub fn status(spool: &Spool) -> Status {
     Status::read(spool).unwrap().unwrap_or_default()
 }
 
+pub fn stream(spool: &Spool, name: &str) -> exam_delivery::StreamStatus {
+    status(spool).streams.get(name).cloned().unwrap_or_default()
+}
+
 pub fn error(code: &str) -> Option<RecordError> {
     Some(RecordError {
         code: code.into(),

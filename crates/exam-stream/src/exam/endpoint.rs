@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use exam_delivery::client::Firehose;
+use exam_delivery::Firehose;
 use exam_delivery::{AwsEnv, PutBatch, PutError, firehose};
 use tokio::runtime::Runtime;
 
