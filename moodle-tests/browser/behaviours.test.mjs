@@ -80,10 +80,10 @@ behaviour('killed while offline: the same profile brings the answers back', {}, 
     const before = await browser.readAll(quiz);
     browser.kill();
     const again = await enter({profile: browser.profile});
-    await until('they are on the screen', async() => {
-        const now = await again.readAll(quiz).catch(() => null);
-        return JSON.stringify(now) === JSON.stringify(before);
-    }, 15000);
+    // They are sent, and the page is loaded again with them.
+    await sleep(4000);
+    await again.ready();
+    assert.deepEqual(await again.readAll(quiz), before);
 });
 
 behaviour('what another user left in the browser is deleted, never sent', {}, async({quiz, enter, username}) => {

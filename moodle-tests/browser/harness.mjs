@@ -99,6 +99,10 @@ export class Browser {
         // Requests that the page makes beside may start a session of their own: then Moodle asks again.
         for (let tries = 3; tries > 0; tries--) {
             await this.page.goto(`${url}/login/index.php`, {waitUntil: 'networkidle'});
+            if (!await this.page.locator('#username').count()) {
+                // The profile of a browser that was killed may still be logged in.
+                return;
+            }
             await this.page.fill('#username', username);
             await this.page.fill('#password', password);
             await Promise.all([this.page.waitForNavigation(), this.page.click('#loginbtn')]);
