@@ -71,7 +71,7 @@ final class DurabilityTest extends TestCase
         foreach ($this->serve->lines() as $line) {
             $record = json_decode($line, true);
             $seq = &$expected[$record['attempt']][$record['slot']];
-            $seq = max($seq, $record['seq']);
+            $seq = max($seq ?? -1, $record['seq']);
             unset($seq);
         }
         $wrong = [];
