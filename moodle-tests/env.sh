@@ -394,6 +394,10 @@ es_fpm_kill() {
 es_unload() { mv "$work/php.d/exam_stream.ini" "$work/php.d/exam_stream.off"; es_stop fpm; es_fpm_start; }
 es_load() { mv "$work/php.d/exam_stream.off" "$work/php.d/exam_stream.ini"; es_stop fpm; es_fpm_start; }
 
+es_opcache() { # 0 or 1
+    echo "opcache.enable=$1" > "$work/php.d/opcache.ini"; es_stop fpm; es_fpm_start
+}
+
 es_nginx_start() {
     nginx=$(PATH=$PATH:/usr/sbin command -v nginx) || die "nginx is not installed"
     {
