@@ -296,6 +296,11 @@ fn spawn_sender(config: &Config, spool: Spool, aws: AwsEnv) -> std::io::Result<S
         sync: Some(config.sync),
         ..SenderConfig::default()
     };
+    // What these initialise once per process, some of it over a millisecond and
+    // under a lock, must be over before PHP's thread can fork: a child forked
+    // in the midst of it would wait for that lock for ever, elected or not.
+    let _ = client();
+    let _ = store.as_ref().map(|open| open());
     exam_delivery::spawn(spool, Box::new(client), store, sender)
 }
 

@@ -75,6 +75,8 @@ behaviour('killed while offline: the same profile brings the answers back', {}, 
         await browser.answer(quiz, slot, 2);
     }
     await until('all are marked as not saved', async() => await browser.mark(7) === 'unsaved');
+    // What was typed in the last moment before the power cut is on no disk.
+    await sleep(1000);
     const before = await browser.readAll(quiz);
     browser.kill();
     const again = await enter({profile: browser.profile});
@@ -192,7 +194,6 @@ behaviour('essay in the editor with an attachment: both are still there', {quiz:
         await page.locator('.filemanager .fp-filename', {hasText: 'frog.txt'}).first().waitFor();
         await until('the file is saved', async() => await browser.mark(1) === 'saved');
         await page.frameLocator('iframe.tox-edit-area__iframe').locator('body').pressSequentially('There was a frog.');
-        await until('the text is on its way', async() => await browser.mark(1) === 'saving' || true);
         await sleep(1500);
         await browser.saved([1]);
         browser.kill();

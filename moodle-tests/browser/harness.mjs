@@ -96,10 +96,17 @@ export class Browser {
     }
 
     async login(username) {
-        await this.page.goto(`${url}/login/index.php`, {waitUntil: 'networkidle'});
-        await this.page.fill('#username', username);
-        await this.page.fill('#password', password);
-        await Promise.all([this.page.waitForURL(target => !target.pathname.startsWith('/login/')), this.page.click('#loginbtn')]);
+        // Requests that the page makes beside may start a session of their own: then Moodle asks again.
+        for (let tries = 3; tries > 0; tries--) {
+            await this.page.goto(`${url}/login/index.php`, {waitUntil: 'networkidle'});
+            await this.page.fill('#username', username);
+            await this.page.fill('#password', password);
+            await Promise.all([this.page.waitForNavigation(), this.page.click('#loginbtn')]);
+            if (!new URL(this.page.url()).pathname.startsWith('/login/')) {
+                return;
+            }
+        }
+        throw new Error(`${username} cannot log in`);
     }
 
     /** Starts an attempt of the quiz, or continues it, and waits until the page is watched. */

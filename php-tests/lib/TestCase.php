@@ -76,6 +76,10 @@ abstract class TestCase extends \PHPUnit\Framework\TestCase
      */
     protected function settings(?Process $endpoint, array $ini = []): array
     {
+        foreach (['exam_stream.log', 'php.log'] as $log) {
+            touch("{$this->scratch->path}/$log");
+            chmod("{$this->scratch->path}/$log", 0666);
+        }
         return $ini + [
             'endpoint' => $endpoint->url ?? 'http://127.0.0.1:9',
             'region' => 'eu-west-1',

@@ -45,7 +45,7 @@ final class LifecycleTest extends TestCase
             $seen = []; pcntl_async_signals(true);
             pcntl_signal(SIGUSR1, function () use (&$seen) { $seen[] = 1; });
             exam_stream_put("", "{}");
-            for ($i = 0; $i < 200; $i++) { posix_kill(getpid(), SIGUSR1); usleep(100); }
+            for ($i = 0; $i < 200; $i++) { posix_kill(posix_getpid(), SIGUSR1); usleep(100); }
             $status = file_get_contents("/proc/self/task/" . max(scandir("/proc/self/task")) . "/status");
             preg_match("/SigBlk:\s*(\w+)/", $status, $m);
             return [count($seen), hexdec($m[1]) & (1 << (SIGUSR1 - 1))];', $this->settings($firehose));

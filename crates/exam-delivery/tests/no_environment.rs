@@ -87,6 +87,7 @@ fn the_sender_reads_no_environment() {
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.as_str()),
         ("AWS_CA_BUNDLE", bundle),
     ];
+    drop(AwsEnv::snapshot()); // as every caller does
     let env: AwsEnv = vars.into_iter().collect();
     let url = format!("https://localhost:{}", endpoint.port());
     let store: exam_delivery::Store =

@@ -51,7 +51,7 @@ impl StateStore for Memory {
         kept.folds.push(batch.attempts().keys().cloned().collect());
         for (key, attempt) in batch.attempts() {
             let registers = kept.attempts.entry(key.clone()).or_default();
-            registers.merge(&attempt.registers);
+            registers.merge(attempt.registers.clone());
         }
         Ok(())
     }
@@ -198,7 +198,13 @@ fn with_the_store_away_a_full_spool_leaves_the_fold_to_rebuild() {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        assert_eq!(accepted, n + 1, "no room again in 4 s");
+        assert_eq!(
+            accepted,
+            n + 1,
+            "no room in 4 s: {:?}, {:?}",
+            spool.usage(),
+            status(&spool)
+        );
     }
     assert!(flush(&spool, 20 * SECOND).unwrap());
     assert_eq!(fake.taken("exam"), 50_000);

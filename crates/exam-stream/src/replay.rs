@@ -16,7 +16,7 @@ use crate::exam::php::{Answers, Php, Sampler, Worker, percentiles};
 use crate::exam::play::{Pace, Schedule, interrupted, progress, wait_until};
 use crate::exam::simulated::Simulated;
 use crate::exam::truth::compare;
-use crate::exam::{Exam, Writer, now, seconds};
+use crate::exam::{Exam, What, Writer, now, seconds};
 
 /// Replay an exam.
 ///
@@ -130,7 +130,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         line.clear();
         writer.line(student, &plan, &sent.edit, &mut line);
         let id = hash(writer.id(student, &plan, &sent.edit).as_bytes());
-        way.send(student, id, &mut line)?;
+        way.send(student, id, &sent.edit.what, &mut line)?;
         played += 1;
         if played % 64 == 0 {
             bar.set_position(played);
@@ -291,14 +291,21 @@ impl Way {
     }
 
     /// Sends a record that lacks `sent`, `ts` and the closing brace.
-    fn send(&mut self, student: u32, id: u64, line: &mut Vec<u8>) -> anyhow::Result<()> {
+    fn send(
+        &mut self,
+        student: u32,
+        id: u64,
+        what: &What,
+        line: &mut Vec<u8>,
+    ) -> anyhow::Result<()> {
         let sent = now();
         line.extend_from_slice(br#","sent":"#);
         line.extend_from_slice(seconds(sent).as_bytes());
         match self {
             Way::Php { workers, sampler } => {
                 line.push(b'\n');
-                if let Some(sampler) = sampler {
+                // It gets another `ts` there, which orders starts and ends but no answers.
+                if let (Some(sampler), "answer") = (sampler, what.kind()) {
                     sampler.offer(sent, line);
                 }
                 let worker = student as usize % workers.len();

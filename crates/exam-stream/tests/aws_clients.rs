@@ -100,7 +100,8 @@ fn boto3_and_the_aws_command_line_talk_to_serve() {
             .output()
             .unwrap()
     };
-    let record = ["--record", r#"{"Data":"eyJjbGkiOjF9"}"#];
+    // Version 1, PyPI's, takes the bytes themselves.
+    let record = ["--record", r#"{"Data":"{\"cli\":1}"}"#];
     let put = aws(&[
         &["put-record", "--delivery-stream-name", "exam"],
         &record[..],

@@ -111,7 +111,7 @@ class Capture {
         form.addEventListener('submit', () => this.leave());
         // Files are in a draft area: the field stays the same when they change.
         document.addEventListener(eventTypes.uploadChanged, e => this.touch(this.slotOf(e.target), 0, true));
-        ['pointerdown', 'keydown'].forEach(type => document.addEventListener(type, () => {
+        ['pointerdown', 'keydown', 'input', 'change'].forEach(type => document.addEventListener(type, () => {
             this.touched = true;
         }, {capture: true, passive: true}));
         document.addEventListener('paste', () => this.counts.paste++);
@@ -285,11 +285,12 @@ class Capture {
             }
             this.hidden.set(input, value);
             const slot = this.slotOf(input);
-            if (this.touched) {
+            const json = JSON.stringify(this.collect().get(slot));
+            if (this.touched && json !== this.last.get(slot)) {
                 this.touch(slot, 0);
-            } else {
+            } else if (!this.dirty.has(slot)) {
                 // Scripts of a question that set themselves up are not the student's answer.
-                this.last.set(slot, JSON.stringify(this.collect().get(slot)));
+                this.last.set(slot, json);
             }
         });
     }

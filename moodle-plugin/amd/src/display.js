@@ -108,10 +108,10 @@ export default class Display {
             info.append(mark);
         }
         const before = this.stateOf(slot);
-        mark.className = `local-examstream-mark local-examstream-${state}`;
+        mark.className = 'local-examstream-mark';
         mark.dataset.state = state;
         mark.innerHTML = this.icons[state];
-        mark.append(this.texts[state]);
+        mark.append(Object.assign(document.createElement('span'), {textContent: this.texts[state]}));
         // Read out what calls for attention, and that it is over; not every letter that was saved.
         const wrong = ['refused', 'unsaved'];
         if (wrong.includes(state) || (state === 'saved' && wrong.includes(before))) {

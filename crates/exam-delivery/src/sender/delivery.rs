@@ -171,10 +171,7 @@ impl Delivery<'_> {
         let names: Vec<Arc<str>> = self.streams.keys().cloned().collect();
         for name in names {
             let mut unread = unread.get(&name).copied().unwrap_or(0);
-            loop {
-                let Some(stream) = self.streams.get_mut(&name) else {
-                    break;
-                };
+            while let Some(stream) = self.streams.get_mut(&name) {
                 if unread == 0 && stream.resend.is_empty() {
                     stream.waiting = None;
                     break;
@@ -185,9 +182,11 @@ impl Delivery<'_> {
                     }
                     break;
                 }
-                if self.in_flight > 0
-                    && self.in_flight + self.limits.call_bytes > self.shared.config.max_in_flight
-                {
+                // A stream with nothing under way gets a call of its own even
+                // where others, whose calls hang, fill the window.
+                let window =
+                    self.shared.config.max_in_flight * if stream.calls == 0 { 2 } else { 1 };
+                if self.in_flight > 0 && self.in_flight + self.limits.call_bytes > window {
                     break;
                 }
                 // A full call goes at once, a smaller one when it has lingered.
@@ -423,6 +422,11 @@ impl Delivery<'_> {
             .filter_map(|(record, decided)| decided.then_some(record))
             .collect();
         self.delivered(name, &done);
+        {
+            let mut status = self.shared.status.borrow_mut();
+            let told = status.stream(name);
+            told.delivered = told.delivered.saturating_sub(refused.len() as u64);
+        }
         match error {
             Some(error) => self.failed(name, error),
             None => {

@@ -96,7 +96,10 @@ impl Search<'_> {
                 self.why
             )));
         }
-        let mut left = vec![0..self.lines.len()];
+        let mut left = Vec::from([Range {
+            start: 0,
+            end: self.lines.len(),
+        }]);
         while let Some(range) = left.pop() {
             if !self.fates[range.clone()].contains(&Fate::Open) || self.send(range.clone()).await? {
                 continue;

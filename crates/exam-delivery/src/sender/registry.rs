@@ -137,7 +137,8 @@ impl Registry {
             }
         }
         // With more than can be open, look again as soon as one is done.
-        self.seen = (all <= MAX_OPEN).then_some(changed);
+        // What was read within the tick of a change may lack another of that tick.
+        self.seen = (settled && all <= MAX_OPEN).then_some(changed);
         Ok(troubles)
     }
 

@@ -236,7 +236,7 @@ fn collect(shared: &Shared, fresh_only: bool, buf: &mut Vec<u8>) -> Option<Fold>
             Err(error) => trouble(entry, error),
         }
     }
-    if !(fresh_only && !fold.spans.is_empty()) {
+    if !fresh_only || fold.spans.is_empty() {
         for (key, entry) in registry.entries.iter_mut().rev() {
             while !fold.full()
                 && let Some((start, end)) = entry.lanes.gaps.pop()

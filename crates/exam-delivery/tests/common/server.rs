@@ -53,7 +53,8 @@ pub fn serve(tls: bool, answer: impl Fn(Request) -> Reply + Send + Sync + 'stati
         .enable_all()
         .build()
         .unwrap();
-    std::thread::spawn(move || {
+    let thread = std::thread::Builder::new().name("server".into());
+    let serving = thread.spawn(move || {
         runtime.block_on(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             loop {
@@ -71,6 +72,7 @@ pub fn serve(tls: bool, answer: impl Fn(Request) -> Reply + Send + Sync + 'stati
             }
         })
     });
+    serving.unwrap();
     address
 }
 

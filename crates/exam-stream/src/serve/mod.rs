@@ -2,7 +2,7 @@
 //!
 //! It promises what the stream promises: a record is acknowledged once it lies,
 //! durable, in cold storage ([`crate::cold`]); there is no second log. The state
-//! follows cold storage ([`follow`]). It refuses to be more: no buffering hints,
+//! follows cold storage ([`Follower`]). It refuses to be more: no buffering hints,
 //! no transformation, no other destinations.
 
 mod api;
