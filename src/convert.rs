@@ -32,7 +32,11 @@ pub enum Failure {
 pub fn encode(value: &Zval) -> Result<Zval, Failure> {
     call(
         "json_encode",
-        [value.shallow_clone(), long(ENCODE | THROW), long(i64::from(MAX_DEPTH))],
+        [
+            value.shallow_clone(),
+            long(ENCODE | THROW),
+            long(i64::from(MAX_DEPTH)),
+        ],
     )
 }
 
@@ -67,9 +71,10 @@ fn call<const N: usize>(name: &str, mut arguments: [Zval; N]) -> Result<Zval, Fa
     if !ExecutorGlobals::has_exception() {
         return Ok(result);
     }
-    let refused = ExecutorGlobals::get()
-        .exception()
-        .is_some_and(|e| e.get_class_name().is_ok_and(|class| class == "JsonException"));
+    let refused = ExecutorGlobals::get().exception().is_some_and(|e| {
+        e.get_class_name()
+            .is_ok_and(|class| class == "JsonException")
+    });
     if !refused {
         return Err(Failure::Thrown);
     }

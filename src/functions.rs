@@ -15,13 +15,12 @@ use ext_php_rs::builders::{ClassBuilder, FunctionBuilder};
 use ext_php_rs::error::Result as PhpResult;
 use ext_php_rs::exception::PhpException;
 use ext_php_rs::ffi::{
-    IS_ARRAY, IS_STRING, ext_php_rs_compiler_globals, zend_function, zend_hash_str_find_ptr_lc, zend_long, zend_string,
+    IS_ARRAY, IS_STRING, ext_php_rs_compiler_globals, zend_function, zend_hash_str_find_ptr_lc,
+    zend_long, zend_string,
 };
 use ext_php_rs::flags::DataType;
 use ext_php_rs::types::{ZendStr, Zval};
-use ext_php_rs::zend::{
-    BailoutGuard, ClassEntry, ExecuteData, run_handler,
-};
+use ext_php_rs::zend::{BailoutGuard, ClassEntry, ExecuteData, run_handler};
 use ext_php_rs::zend_fastcall;
 
 use crate::convert::{self, Failure};
@@ -63,8 +62,11 @@ pub fn all() -> [FunctionBuilder<'static>; 5] {
             .arg(Arg::new("site", DataType::String))
             .arg(Arg::new("attempt", DataType::Long))
             .returns(DataType::Array, false, true),
-        FunctionBuilder::new("exam_stream_stats", exam_stream_stats)
-            .returns(DataType::Array, false, false),
+        FunctionBuilder::new("exam_stream_stats", exam_stream_stats).returns(
+            DataType::Array,
+            false,
+            false,
+        ),
     ]
 }
 
@@ -89,7 +91,10 @@ pub fn declare() -> PhpResult<()> {
     }
     ClassBuilder::new("ExamStream\\StateException")
         // SAFETY: ext/spl is part of every PHP and started before us.
-        .extends((|| unsafe { &*spl_ce_RuntimeException }, "\\RuntimeException"))
+        .extends((
+            || unsafe { &*spl_ce_RuntimeException },
+            "\\RuntimeException",
+        ))
         .registration(|class, _| STATE_EXCEPTION.store(class, Ordering::Release))
         .register()
 }
@@ -117,7 +122,9 @@ php_function!(exam_stream_stats, stats);
 fn put(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     let (mut stream, mut record) = (ptr::null_mut::<zend_string>(), ptr::null_mut::<Zval>());
     // SAFETY: the pointers match the letters: S a string, z a value.
-    parsed(unsafe { zend_parse_parameters(arguments(ex), c"Sz".as_ptr(), &mut stream, &mut record) })?;
+    parsed(unsafe {
+        zend_parse_parameters(arguments(ex), c"Sz".as_ptr(), &mut stream, &mut record)
+    })?;
     // SAFETY: both are on the frame of this call.
     let (stream, record) = unsafe { (bytes(stream), (*record).dereference()) };
     let stream = StreamName::of(stream)?;
@@ -129,7 +136,9 @@ fn put(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
 fn put_many(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     let (mut stream, mut records) = (ptr::null_mut::<zend_string>(), ptr::null_mut::<Zval>());
     // SAFETY: the pointers match the letters: S a string, a an array.
-    parsed(unsafe { zend_parse_parameters(arguments(ex), c"Sa".as_ptr(), &mut stream, &mut records) })?;
+    parsed(unsafe {
+        zend_parse_parameters(arguments(ex), c"Sa".as_ptr(), &mut stream, &mut records)
+    })?;
     // SAFETY: both are on the frame of this call.
     let (stream, records) = unsafe { (bytes(stream), (*records).array()) };
     let stream = StreamName::of(stream)?;
@@ -137,7 +146,11 @@ fn put_many(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     // Encoding a record may run PHP code (JsonSerializable). That may bail out,
     // and may change a string that the list refers to: hence copies, in a guard.
     let mut lines = BailoutGuard::new(Lines::default());
-    for (index, record) in records.into_iter().flat_map(|list| list.values()).enumerate() {
+    for (index, record) in records
+        .into_iter()
+        .flat_map(|list| list.values())
+        .enumerate()
+    {
         with_line(record.dereference(), |line| lines.push(line))
             .map_err(|refusal| refusal.raise(Some(index)))?;
     }
@@ -162,7 +175,9 @@ fn flush(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
 fn state(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     let (mut site, mut attempt) = (ptr::null_mut::<zend_string>(), 0 as zend_long);
     // SAFETY: the pointers match the letters: S a string, l an integer.
-    parsed(unsafe { zend_parse_parameters(arguments(ex), c"Sl".as_ptr(), &mut site, &mut attempt) })?;
+    parsed(unsafe {
+        zend_parse_parameters(arguments(ex), c"Sl".as_ptr(), &mut site, &mut attempt)
+    })?;
     // SAFETY: on the frame of this call.
     let site = unsafe { bytes(site) };
     let Ok(site) = std::str::from_utf8(site) else {
@@ -201,9 +216,10 @@ impl<'a> StreamName<'a> {
     fn of(argument: &'a [u8]) -> Outcome<Self> {
         if argument.is_empty() {
             return match ini::default_stream() {
-                name if name.is_empty() => {
-                    Err(value_error(1, "must not be empty where exam_stream.stream is not set"))
-                }
+                name if name.is_empty() => Err(value_error(
+                    1,
+                    "must not be empty where exam_stream.stream is not set",
+                )),
                 name => Ok(Self::Default(name)),
             };
         }
@@ -267,7 +283,8 @@ fn with_line<R>(record: &Zval, accept: impl FnOnce(&[u8]) -> R) -> Result<R, Ref
         let given = unsafe { std::ffi::CStr::from_ptr(zend_zval_type_name(record)) };
         return Err(Refusal::Type(given.to_string_lossy().into_owned()));
     };
-    let line = exam_record::validate_json_line(text).map_err(|why| Refusal::Value(why.to_string()))?;
+    let line =
+        exam_record::validate_json_line(text).map_err(|why| Refusal::Value(why.to_string()))?;
     Ok(accept(&line))
 }
 

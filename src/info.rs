@@ -33,10 +33,18 @@ pub fn stats() -> Value {
         None => Ok(Figures::default()),
     };
     let figures = told.unwrap_or_else(|error| {
-        trouble = Some((format!("the spool cannot be read: {error}"), seconds(SystemTime::now())));
+        trouble = Some((
+            format!("the spool cannot be read: {error}"),
+            seconds(SystemTime::now()),
+        ));
         Figures::default()
     });
-    let Figures { totals, usage, status, sender_pid } = figures;
+    let Figures {
+        totals,
+        usage,
+        status,
+        sender_pid,
+    } = figures;
     let last_error = newest(status.last_error.as_ref().map(told_at), trouble);
     let streams: Map<String, Value> = status
         .streams
@@ -135,7 +143,9 @@ fn told_at(problem: &Problem) -> (String, f64) {
 }
 
 fn newest(one: Option<(String, f64)>, other: Option<(String, f64)>) -> Option<(String, f64)> {
-    one.into_iter().chain(other).max_by(|a, b| a.1.total_cmp(&b.1))
+    one.into_iter()
+        .chain(other)
+        .max_by(|a, b| a.1.total_cmp(&b.1))
 }
 
 fn what(problem: Option<&Problem>) -> Option<&str> {
@@ -156,5 +166,6 @@ fn quantile(delays: &Histogram, q: f64) -> Option<f64> {
 
 /// Seconds since 1970.
 fn seconds(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
 }

@@ -103,7 +103,9 @@ pub fn put(stream: &str, lines: &[&[u8]]) -> usize {
     }
     let local = local();
     let Some(open) = local.open() else {
-        local.refused.fetch_add(lines.len() as u64, Ordering::Relaxed);
+        local
+            .refused
+            .fetch_add(lines.len() as u64, Ordering::Relaxed);
         return 0;
     };
     match open.append(stream, lines) {
@@ -149,7 +151,10 @@ pub fn spool() -> Result<Option<Spool>, String> {
 /// without a spool to count them in.
 pub fn trouble() -> (Option<(String, SystemTime)>, u64) {
     let local = local();
-    (lock(&local.trouble).clone(), local.refused.load(Ordering::Relaxed))
+    (
+        lock(&local.trouble).clone(),
+        local.refused.load(Ordering::Relaxed),
+    )
 }
 
 /// Keeps the environment as it is now. For MINIT.
@@ -194,7 +199,11 @@ impl Local {
     #[cold]
     fn open_first(&self) -> Option<&Open> {
         let config = Config::read();
-        let aws: AwsEnv = lock(&STARTUP_ENVIRONMENT).clone().into_iter().chain(environment()).collect();
+        let aws: AwsEnv = lock(&STARTUP_ENVIRONMENT)
+            .clone()
+            .into_iter()
+            .chain(environment())
+            .collect();
         log::subscribe(&config.log);
         let failure = {
             let mut retry = lock(&self.opening);
