@@ -66,7 +66,10 @@ mod tests {
                 let mut histogram = Histogram::default();
                 histogram.add(delay);
                 let said = histogram.quantile(0.5).unwrap();
-                assert!(said >= delay && said <= delay + delay / 8 + 1, "{delay}: {said}");
+                assert!(
+                    said >= delay && said <= delay + delay / 8 + 1,
+                    "{delay}: {said}"
+                );
             }
         }
         let mut histogram = Histogram::default();

@@ -228,10 +228,7 @@ mod tests {
             .iter()
             .map(|s| (s.segment, s.start.offset, s.end.offset))
             .collect();
-        assert_eq!(
-            spans,
-            [(1, 0, 20), (2, 0, 10), (1, 20, 30), (1, 40, 50)]
-        );
+        assert_eq!(spans, [(1, 0, 20), (2, 0, 10), (1, 20, 30), (1, 40, 50)]);
     }
 
     #[test]

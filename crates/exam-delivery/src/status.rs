@@ -82,11 +82,15 @@ impl Status {
             if read < HEAD || bytes[..8] != *MAGIC {
                 return Ok(None);
             }
-            let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+            let word = |at: usize| {
+                u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+            };
             if let Some(json) = bytes[..read].get(HEAD..HEAD + word(8) as usize)
                 && crc32c::crc32c(json) == word(12)
             {
-                return serde_json::from_slice(json).map(Some).map_err(io::Error::other);
+                return serde_json::from_slice(json)
+                    .map(Some)
+                    .map_err(io::Error::other);
             }
             std::thread::sleep(Duration::from_micros(200));
         }
@@ -104,7 +108,8 @@ impl Status {
 
     pub(crate) fn stream(&mut self, name: &str) -> &mut StreamStatus {
         if !self.streams.contains_key(name) {
-            self.streams.insert(name.to_owned(), StreamStatus::default());
+            self.streams
+                .insert(name.to_owned(), StreamStatus::default());
         }
         self.streams.entry(name.to_owned()).or_default()
     }
@@ -138,7 +143,11 @@ impl StatusFile {
             }
             // Hundreds of streams: those without trouble are told last.
             let dispensable = |s: &StreamStatus| s.hold.is_none();
-            let name = status.streams.iter().find(|(_, s)| dispensable(s)).or(status.streams.iter().next());
+            let name = status
+                .streams
+                .iter()
+                .find(|(_, s)| dispensable(s))
+                .or(status.streams.iter().next());
             let Some(name) = name.map(|(name, _)| name.clone()) else {
                 return Err(io::Error::other("the status is too long for its file"));
             };

@@ -44,15 +44,28 @@ async fn a_batch_is_signed_and_its_answer_kept_in_order() {
     let answer = client(address, &KEYS).put("exam", lines(3)).await.unwrap();
     let failed: Vec<bool> = answer.iter().map(Option::is_some).collect();
     assert_eq!(failed, [true, false, false]);
-    assert_eq!(answer[0].as_ref().unwrap().code, "ServiceUnavailableException");
+    assert_eq!(
+        answer[0].as_ref().unwrap().code,
+        "ServiceUnavailableException"
+    );
     let request = seen.lock().unwrap().take().unwrap();
     assert_eq!(signer(&request), "AKIDTEST");
     assert_eq!(
         request.header("x-amz-target"),
         Some("Firehose_20150804.PutRecordBatch")
     );
-    assert!(request.header("authorization").unwrap().contains("/eu-west-1/firehose/"));
-    assert!(request.header("user-agent").unwrap().contains("aws-sdk-rust"));
+    assert!(
+        request
+            .header("authorization")
+            .unwrap()
+            .contains("/eu-west-1/firehose/")
+    );
+    assert!(
+        request
+            .header("user-agent")
+            .unwrap()
+            .contains("aws-sdk-rust")
+    );
     let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
     assert_eq!(body["DeliveryStreamName"], "exam");
     assert_eq!(body["Records"][2]["Data"], "eyJuIjoyfQo="); // {"n":2}\n
@@ -62,32 +75,65 @@ async fn a_batch_is_signed_and_its_answer_kept_in_order() {
 async fn each_failure_is_told_apart() {
     async fn ask(reply: server::Reply) -> PutError {
         let address = serve(false, move |_| reply.clone());
-        client(address, &KEYS).put("exam", lines(1)).await.unwrap_err()
+        client(address, &KEYS)
+            .put("exam", lines(1))
+            .await
+            .unwrap_err()
     }
     use PutError::*;
-    assert!(matches!(ask(refused("InvalidArgumentException")).await, Refused(w) if w.contains("scripted")));
-    assert!(matches!(ask(refused("ResourceNotFoundException")).await, Held(w) if w.contains("ResourceNotFound")));
-    assert!(matches!(ask(refused("InvalidKMSResourceException")).await, Held(_)));
-    assert!(matches!(ask(refused("AccessDeniedException")).await, Held(_)));
+    assert!(
+        matches!(ask(refused("InvalidArgumentException")).await, Refused(w) if w.contains("scripted"))
+    );
+    assert!(
+        matches!(ask(refused("ResourceNotFoundException")).await, Held(w) if w.contains("ResourceNotFound"))
+    );
+    assert!(matches!(
+        ask(refused("InvalidKMSResourceException")).await,
+        Held(_)
+    ));
+    assert!(matches!(
+        ask(refused("AccessDeniedException")).await,
+        Held(_)
+    ));
     let busy = Some((503, r#"{"__type":"ServiceUnavailableException"}"#.into()));
     assert!(matches!(ask(busy).await, Throttled(_)));
-    assert!(matches!(ask(Some((500, "oops".into()))).await, Unavailable(_)));
+    assert!(matches!(
+        ask(Some((500, "oops".into()))).await,
+        Unavailable(_)
+    ));
     // An answer that is none acknowledges nothing.
-    assert!(matches!(ask(Some((200, "<html>".into()))).await, Unavailable(_)));
-    let short = client(serve(false, |_| taken(1, 0)), &KEYS).put("exam", lines(2)).await;
+    assert!(matches!(
+        ask(Some((200, "<html>".into()))).await,
+        Unavailable(_)
+    ));
+    let short = client(serve(false, |_| taken(1, 0)), &KEYS)
+        .put("exam", lines(2))
+        .await;
     assert!(short.unwrap()[1].is_some());
 }
 
 #[tokio::test]
 async fn nobody_there_and_nobody_answering_are_unavailable_within_the_timeouts() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let begun = Instant::now();
-    let error = client(closed, &KEYS).put("exam", lines(1)).await.unwrap_err();
+    let error = client(closed, &KEYS)
+        .put("exam", lines(1))
+        .await
+        .unwrap_err();
     assert!(matches!(error, PutError::Unavailable(_)) && begun.elapsed() < Duration::from_secs(2));
-    let error = client(serve(false, |_| None), &KEYS).put("exam", lines(1)).await.unwrap_err();
+    let error = client(serve(false, |_| None), &KEYS)
+        .put("exam", lines(1))
+        .await
+        .unwrap_err();
     let took = begun.elapsed();
     assert!(matches!(error, PutError::Unavailable(_)), "{error}");
-    assert!(took > Duration::from_secs(9) && took < Duration::from_secs(13), "{took:?}");
+    assert!(
+        took > Duration::from_secs(9) && took < Duration::from_secs(13),
+        "{took:?}"
+    );
 }
 
 #[tokio::test]
@@ -103,9 +149,22 @@ async fn https_is_spoken_to_who_proves_itself_by_the_bundle_given() {
     assert_eq!(answer.unwrap(), [None]);
     // Its own certificate is no root for itself.
     let other = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/other.pem");
-    let error = with(other).unwrap().put("exam", lines(1)).await.unwrap_err();
-    assert!(matches!(&error, PutError::Unavailable(w) if w.contains("UnknownIssuer")), "{error}");
-    assert!(with("/no/such.pem").err().unwrap().to_string().contains("/no/such.pem"));
+    let error = with(other)
+        .unwrap()
+        .put("exam", lines(1))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, PutError::Unavailable(w) if w.contains("UnknownIssuer")),
+        "{error}"
+    );
+    assert!(
+        with("/no/such.pem")
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("/no/such.pem")
+    );
 }
 
 #[tokio::test]
@@ -113,14 +172,21 @@ async fn expired_credentials_are_looked_up_again_and_good_ones_heal() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("credentials");
     let write = |id: &str| {
-        std::fs::write(&file, format!("[default]\naws_access_key_id={id}\naws_secret_access_key=s\n")).unwrap()
+        std::fs::write(
+            &file,
+            format!("[default]\naws_access_key_id={id}\naws_secret_access_key=s\n"),
+        )
+        .unwrap()
     };
     let address = serve(false, |request| match signer(&request).as_str() {
         "GOOD" => taken(1, 0),
         _ => refused("ExpiredTokenException"),
     });
     write("OLD");
-    let firehose = client(address, &[("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap())]);
+    let firehose = client(
+        address,
+        &[("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap())],
+    );
     let error = firehose.put("exam", lines(1)).await.unwrap_err();
     assert!(matches!(error, PutError::Held(w) if w.contains("ExpiredToken")));
     write("GOOD");
@@ -143,20 +209,29 @@ async fn credentials_come_from_every_source_in_the_default_order() {
         let line = request.head.lines().next().unwrap().to_owned();
         let body = String::from_utf8_lossy(&request.body).into_owned();
         let json = |id: &str| {
-            Some((200, format!(
-                r#"{{"Code":"Success","AccessKeyId":"{id}","SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z"}}"#
-            )))
+            Some((
+                200,
+                format!(
+                    r#"{{"Code":"Success","AccessKeyId":"{id}","SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z"}}"#
+                ),
+            ))
         };
         let sts = |id: &str| {
-            Some((200, format!(
-                "<R><Credentials><AccessKeyId>{id}</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></R>"
-            )))
+            Some((
+                200,
+                format!(
+                    "<R><Credentials><AccessKeyId>{id}</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></R>"
+                ),
+            ))
         };
         if line.starts_with("PUT /latest/api/token") {
             return Some((200, "imds-token".into()));
         }
         if line.contains("/security-credentials/") {
-            assert_eq!(request.header("x-aws-ec2-metadata-token"), Some("imds-token"));
+            assert_eq!(
+                request.header("x-aws-ec2-metadata-token"),
+                Some("imds-token")
+            );
             return match line.contains("/role") {
                 true => json("IMDS"),
                 false => Some((200, "role".into())),
@@ -167,10 +242,16 @@ async fn credentials_come_from_every_source_in_the_default_order() {
             return json("AGENT");
         }
         if body.contains("AssumeRoleWithWebIdentity") {
-            assert!(body.contains("WebIdentityToken=jwt%2Ba") && body.contains("RoleArn=arn%3Aaws%3Arole"));
+            assert!(
+                body.contains("WebIdentityToken=jwt%2Ba")
+                    && body.contains("RoleArn=arn%3Aaws%3Arole")
+            );
             return sts("WEB");
         }
-        assert!(body.contains("Action=AssumeRole&") && signer(&request) == "BASE", "{line} {body}");
+        assert!(
+            body.contains("Action=AssumeRole&") && signer(&request) == "BASE",
+            "{line} {body}"
+        );
         sts("ASSUMED")
     });
     let signed = Arc::new(Mutex::new(String::new()));
@@ -181,18 +262,49 @@ async fn credentials_come_from_every_source_in_the_default_order() {
     });
     let url = format!("http://{service}");
     let agent = format!("{url}/agent?x=1");
-    let config = file("config", "[profile assume]\nrole_arn = arn:aws:role\nsource_profile = base\n");
-    let keys = file("credentials", "[base]\naws_access_key_id=BASE\naws_secret_access_key=s\n[default]\naws_access_key_id=DEFAULT\naws_secret_access_key=s\n");
+    let config = file(
+        "config",
+        "[profile assume]\nrole_arn = arn:aws:role\nsource_profile = base\n",
+    );
+    let keys = file(
+        "credentials",
+        "[base]\naws_access_key_id=BASE\naws_secret_access_key=s\n[default]\naws_access_key_id=DEFAULT\naws_secret_access_key=s\n",
+    );
     let (jwt, token) = (file("jwt", "jwt+a\n"), file("token", "agent-token\n"));
 
     // From the last source to the first: each wins over those before it.
     let mut vars: Vec<(&str, &str)> = vec![("AWS_ENDPOINT_URL_STS", &url)];
     let steps: [(&[(&str, &str)], &str); 6] = [
         (&[("AWS_EC2_METADATA_DISABLED", "true")], "anonymous"),
-        (&[("AWS_EC2_METADATA_DISABLED", "false"), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url)], "IMDS"),
-        (&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &agent), ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token)], "AGENT"),
-        (&[("AWS_WEB_IDENTITY_TOKEN_FILE", &jwt), ("AWS_ROLE_ARN", "arn:aws:role")], "WEB"),
-        (&[("AWS_CONFIG_FILE", &config), ("AWS_SHARED_CREDENTIALS_FILE", &keys), ("AWS_PROFILE", "assume")], "ASSUMED"),
+        (
+            &[
+                ("AWS_EC2_METADATA_DISABLED", "false"),
+                ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url),
+            ],
+            "IMDS",
+        ),
+        (
+            &[
+                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &agent),
+                ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token),
+            ],
+            "AGENT",
+        ),
+        (
+            &[
+                ("AWS_WEB_IDENTITY_TOKEN_FILE", &jwt),
+                ("AWS_ROLE_ARN", "arn:aws:role"),
+            ],
+            "WEB",
+        ),
+        (
+            &[
+                ("AWS_CONFIG_FILE", &config),
+                ("AWS_SHARED_CREDENTIALS_FILE", &keys),
+                ("AWS_PROFILE", "assume"),
+            ],
+            "ASSUMED",
+        ),
         (&KEYS, "AKIDTEST"),
     ];
     for (more, id) in steps {
@@ -209,14 +321,28 @@ async fn credentials_come_from_every_source_in_the_default_order() {
     }
     vars.retain(|(name, _)| !name.starts_with("AWS_ACCESS"));
     vars.push(("AWS_PROFILE", "typo"));
-    let error = client(address, &vars).put("exam", lines(1)).await.unwrap_err();
+    let error = client(address, &vars)
+        .put("exam", lines(1))
+        .await
+        .unwrap_err();
     assert!(matches!(error, PutError::Held(w) if w.contains("typo")));
 }
 
 #[tokio::test]
 async fn without_credentials_aws_itself_is_held_with_a_sentence() {
-    let env: AwsEnv = [("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_CA_BUNDLE", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem"))].into_iter().collect();
+    let env: AwsEnv = [
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+        (
+            "AWS_CA_BUNDLE",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem"),
+        ),
+    ]
+    .into_iter()
+    .collect();
     let firehose = firehose(None, Some("eu-west-1"), env).unwrap();
     let error = firehose.put("exam", lines(1)).await.unwrap_err();
-    assert!(matches!(&error, PutError::Held(w) if w.contains("clear_env")), "{error}");
+    assert!(
+        matches!(&error, PutError::Held(w) if w.contains("clear_env")),
+        "{error}"
+    );
 }

@@ -21,10 +21,14 @@ fn everything_put_is_delivered_once_and_the_segments_are_deleted() {
     assert!(flush(&spool, 20 * SECOND).unwrap());
     assert_eq!((fake.taken("exam"), fake.twice("exam")), (20_000, 0));
     writer.seal();
-    eventually("the segment is deleted", 5, || spool.segments().unwrap().is_empty());
+    eventually("the segment is deleted", 5, || {
+        spool.segments().unwrap().is_empty()
+    });
     let totals = spool.totals().unwrap();
     assert_eq!((totals.accepted, totals.delivered), (20_000, 20_000));
-    eventually("the status tells", 2, || stream(&spool, "exam").delivered == 20_000);
+    eventually("the status tells", 2, || {
+        stream(&spool, "exam").delivered == 20_000
+    });
     assert!(status(&spool).put_to_delivered.quantile(0.5).is_some());
     assert_eq!(status(&spool).pid, std::process::id());
     assert!(sender.stop(2 * SECOND));
@@ -36,7 +40,13 @@ fn of_a_call_half_taken_only_the_other_half_is_sent_again() {
     let dir = tempfile::tempdir().unwrap();
     let spool = spool(dir.path());
     let fake = Fake::new(|_, _, records| {
-        let half = |i| if i % 2 == 0 { None } else { error("ServiceUnavailableException") };
+        let half = |i| {
+            if i % 2 == 0 {
+                None
+            } else {
+                error("ServiceUnavailableException")
+            }
+        };
         Ok((0..records.len()).map(half).collect())
     });
     let mut writer = spool.writer("exam").unwrap();
@@ -66,7 +76,13 @@ fn throttling_is_waited_out_and_told() {
     assert_eq!((fake.taken("exam"), fake.twice("exam")), (100, 0));
     eventually("told", 2, || {
         let stream = stream(&spool, "exam");
-        stream.hold.is_none() && stream.last_error.as_ref().unwrap().what.contains("slow down")
+        stream.hold.is_none()
+            && stream
+                .last_error
+                .as_ref()
+                .unwrap()
+                .what
+                .contains("slow down")
     });
     sender.stop(SECOND);
 }
@@ -79,7 +95,9 @@ fn a_missing_stream_is_held_and_a_good_one_beside_it_goes_on() {
     let there = created.clone();
     let fake = Fake::new(move |stream, _, r| {
         if stream == "misspelled" && !there.load(Ordering::SeqCst) {
-            return Err(PutError::Held("ResourceNotFoundException: misspelled".into()));
+            return Err(PutError::Held(
+                "ResourceNotFoundException: misspelled".into(),
+            ));
         }
         take_all(r)
     });
@@ -89,7 +107,9 @@ fn a_missing_stream_is_held_and_a_good_one_beside_it_goes_on() {
     put(&mut wrong, "w", 0..1_000);
     for round in 0..20 {
         put(&mut good, "g", round * 100..(round + 1) * 100);
-        let took = eventually("the good one goes on", 2, || fake.taken("exam") == (round + 1) * 100);
+        let took = eventually("the good one goes on", 2, || {
+            fake.taken("exam") == (round + 1) * 100
+        });
         assert!(took < SECOND, "{took:?}");
     }
     eventually("the hold is told", 2, || {
@@ -103,7 +123,10 @@ fn a_missing_stream_is_held_and_a_good_one_beside_it_goes_on() {
     assert_eq!(fake.taken("misspelled"), 0);
     created.store(true, Ordering::SeqCst);
     assert!(flush(&spool, 30 * SECOND).unwrap());
-    assert_eq!((fake.taken("misspelled"), fake.twice("misspelled")), (1_000, 0));
+    assert_eq!(
+        (fake.taken("misspelled"), fake.twice("misspelled")),
+        (1_000, 0)
+    );
     assert_eq!(spool.totals().unwrap().quarantined, 0);
     sender.stop(SECOND);
 }
@@ -200,7 +223,10 @@ fn after_an_outage_all_goes_within_seconds() {
     assert!(calls < 40, "{calls} calls during the outage");
     let back = Instant::now();
     assert!(flush(&spool, 20 * SECOND).unwrap());
-    println!("200,000 lines delivered {:?} after the outage, {calls} calls in it", back.elapsed());
+    println!(
+        "200,000 lines delivered {:?} after the outage, {calls} calls in it",
+        back.elapsed()
+    );
     assert!(back.elapsed() < 10 * SECOND, "{:?}", back.elapsed());
     assert_eq!((fake.taken("exam"), fake.twice("exam")), (200_000, 0));
     sender.stop(SECOND);
@@ -219,7 +245,10 @@ fn segments_of_dead_owners_are_sent_too() {
     let sender = start(&spool, &fake);
     assert!(flush(&spool, 10 * SECOND).unwrap());
     assert_eq!(fake.taken("exam"), 500);
-    assert!(fake.calls("exam") < 10, "lines of many segments share calls");
+    assert!(
+        fake.calls("exam") < 10,
+        "lines of many segments share calls"
+    );
     sender.stop(SECOND);
 }
 
@@ -281,7 +310,13 @@ fn a_panic_ends_a_term_and_the_next_one_delivers() {
     put(&mut writer, "x", 0..10);
     assert!(flush(&spool, 5 * SECOND).unwrap());
     assert_eq!(second.taken("exam"), 10);
-    assert!(status(&spool).last_error.unwrap().what.contains("scripted panic"));
+    assert!(
+        status(&spool)
+            .last_error
+            .unwrap()
+            .what
+            .contains("scripted panic")
+    );
     sender.stop(SECOND);
 }
 

@@ -31,8 +31,14 @@ pub unsafe extern "C" fn getenv(name: *const c_char) -> *const c_char {
     unsafe {
         let name = CStr::from_ptr(name);
         let thread = std::thread::current();
-        if WATCHING.load(Ordering::SeqCst) && thread.name().is_some_and(|n| n.starts_with("exam-") || n.starts_with("tokio-")) {
-            READ.lock().unwrap().push(name.to_string_lossy().into_owned());
+        if WATCHING.load(Ordering::SeqCst)
+            && thread
+                .name()
+                .is_some_and(|n| n.starts_with("exam-") || n.starts_with("tokio-"))
+        {
+            READ.lock()
+                .unwrap()
+                .push(name.to_string_lossy().into_owned());
         }
         let mut entry = environ;
         while !entry.is_null() && !(*entry).is_null() {
@@ -77,7 +83,11 @@ fn the_sender_reads_no_environment() {
     let spool = common::spool(dir.path());
     let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem");
     let agent = format!("http://{agent}/");
-    let vars = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.as_str()), ("AWS_CA_BUNDLE", bundle)];
+    let vars = [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.as_str()),
+        ("AWS_CA_BUNDLE", bundle),
+    ];
+    drop(AwsEnv::snapshot()); // as every caller does
     let env: AwsEnv = vars.into_iter().collect();
     let url = format!("https://localhost:{}", endpoint.port());
     let store: exam_delivery::Store =
@@ -98,7 +108,11 @@ fn the_sender_reads_no_environment() {
         common::put(&mut writer, "e", round * 10..round * 10 + 10);
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(flush(&spool, Duration::from_secs(20)).unwrap(), "{:?}", common::status(&spool));
+    assert!(
+        flush(&spool, Duration::from_secs(20)).unwrap(),
+        "{:?}",
+        common::status(&spool)
+    );
     assert!(calls.load(Ordering::SeqCst) > 3);
     assert!(sender.stop(Duration::from_secs(2)));
     let read = READ.lock().unwrap();

@@ -41,7 +41,9 @@ fn a_killed_sender_is_succeeded_within_a_second_and_its_segments_are_sent() {
     let dir = tempfile::tempdir().unwrap();
     let test = "a_killed_sender_is_succeeded_within_a_second_and_its_segments_are_sent";
     let mut first = child(test, "sender", dir.path());
-    eventually("the first is ready", 10, || dir.path().join("ready").exists());
+    eventually("the first is ready", 10, || {
+        dir.path().join("ready").exists()
+    });
     let spool = spool(dir.path());
     eventually("it is elected", 5, || status(&spool).pid == first.id());
     let fake = Fake::new(|_, _, r| take_all(r));
@@ -49,7 +51,11 @@ fn a_killed_sender_is_succeeded_within_a_second_and_its_segments_are_sent() {
     let mut writer = spool.writer("exam").unwrap();
     put(&mut writer, "alive", 0..1_000);
     std::thread::sleep(Duration::from_millis(600));
-    assert_eq!((fake.taken("exam"), sender.elected()), (0, false), "one sender at a time");
+    assert_eq!(
+        (fake.taken("exam"), sender.elected()),
+        (0, false),
+        "one sender at a time"
+    );
     first.kill().unwrap();
     first.wait().unwrap();
     let took = eventually("all is delivered", 5, || fake.taken("exam") == 2_000);
@@ -103,6 +109,10 @@ fn memory_is_bounded_whatever_the_backlog() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let mut process = child("memory_is_bounded_whatever_the_backlog", "backlog", dir.path());
+    let mut process = child(
+        "memory_is_bounded_whatever_the_backlog",
+        "backlog",
+        dir.path(),
+    );
     assert!(process.wait().unwrap().success());
 }

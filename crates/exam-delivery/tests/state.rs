@@ -51,7 +51,7 @@ impl StateStore for Memory {
         kept.folds.push(batch.attempts().keys().cloned().collect());
         for (key, attempt) in batch.attempts() {
             let registers = kept.attempts.entry(key.clone()).or_default();
-            registers.merge(&attempt.registers);
+            registers.merge(attempt.registers.clone());
         }
         Ok(())
     }
@@ -104,14 +104,21 @@ fn the_fold_goes_on_while_firehose_is_away_and_the_other_way_round() {
 
     memory.away(true);
     put_answers(&mut writer, 101..201);
-    assert!(flush(&spool, 5 * SECOND).unwrap(), "delivery does not wait for the store");
-    eventually("the hold is told", 2, || status(&spool).state.hold.is_some());
+    assert!(
+        flush(&spool, 5 * SECOND).unwrap(),
+        "delivery does not wait for the store"
+    );
+    eventually("the hold is told", 2, || {
+        status(&spool).state.hold.is_some()
+    });
     assert!(status(&spool).oldest_unfolded.is_some());
     memory.away(false);
     eventually("folded", 5, || memory.attempts() == 200);
     eventually("told", 2, || status(&spool).state.hold.is_none());
     writer.seal();
-    eventually("deleted when both are done", 5, || spool.segments().unwrap().is_empty());
+    eventually("deleted when both are done", 5, || {
+        spool.segments().unwrap().is_empty()
+    });
     let totals = spool.totals().unwrap();
     assert_eq!((totals.delivered, totals.folded), (200, 200));
     assert!(status(&spool).put_to_folded.quantile(0.5).is_some());
@@ -152,10 +159,15 @@ fn after_an_outage_what_comes_in_is_folded_before_the_backlog() {
     eventually("it is back", 5, || memory.attempts() > 0);
     put_answers(&mut writer, 100_000..100_010);
     let fresh = |kept: &Kept| {
-        let key = |n| AttemptKey { site: "s".into(), who: exam_record::Who::Attempt(n) };
+        let key = |n| AttemptKey {
+            site: "s".into(),
+            who: exam_record::Who::Attempt(n),
+        };
         (100_000..100_010).all(|n| kept.attempts.contains_key(&key(n)))
     };
-    let took = eventually("the new answers are folded", 5, || fresh(&memory.0.lock().unwrap()));
+    let took = eventually("the new answers are folded", 5, || {
+        fresh(&memory.0.lock().unwrap())
+    });
     let left = 60_010 - memory.attempts();
     println!("new answers folded {took:?} after they were put, {left} of the backlog left");
     assert!(left > 10_000, "they did not wait for the backlog");
@@ -186,7 +198,13 @@ fn with_the_store_away_a_full_spool_leaves_the_fold_to_rebuild() {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        assert_eq!(accepted, n + 1, "no room again in 4 s");
+        assert_eq!(
+            accepted,
+            n + 1,
+            "no room in 4 s: {:?}, {:?}",
+            spool.usage(),
+            status(&spool)
+        );
     }
     assert!(flush(&spool, 20 * SECOND).unwrap());
     assert_eq!(fake.taken("exam"), 50_000);
@@ -195,6 +213,8 @@ fn with_the_store_away_a_full_spool_leaves_the_fold_to_rebuild() {
     assert!(!spool.state_skipped().unwrap().is_empty());
     memory.away(false);
     let expected = |totals: exam_spool::Totals| totals.folded + totals.skipped == 50_000;
-    eventually("the rest is folded", 10, || expected(spool.totals().unwrap()));
+    eventually("the rest is folded", 10, || {
+        expected(spool.totals().unwrap())
+    });
     sender.stop(SECOND);
 }

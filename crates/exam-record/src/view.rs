@@ -7,10 +7,33 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::fold::fields_digest;
+use crate::json::{members, string_bytes};
 use crate::key::{AttemptKey, Who, unescape};
 use crate::order::{Order, read_hex};
 use crate::record::{MAX_SLOT, Parsed, Record, parse};
 use crate::registers::Registers;
+
+/// Members of an `answer` that the view shows elsewhere or that say nothing about the answer.
+const ENVELOPE: [&str; 18] = [
+    "v",
+    "id",
+    "type",
+    "ts",
+    "sent",
+    "at",
+    "site",
+    "quiz",
+    "attempt",
+    "usage",
+    "student_id",
+    "preview",
+    "page",
+    "seq",
+    "slot",
+    "qa",
+    "status",
+    "fields",
+];
 
 /// An attempt as `exam_stream_state()` gives it. Times are seconds since 1970, UTC.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -63,6 +86,9 @@ pub struct SlotView {
     pub saved: bool,
     /// The fields as they came, byte for byte.
     pub fields: Box<RawValue>,
+    /// What a site added to its records, byte for byte.
+    #[serde(flatten)]
+    pub extra: BTreeMap<String, Box<RawValue>>,
     /// The digit of the status word.
     #[serde(skip)]
     pub digit: u8,
@@ -180,6 +206,7 @@ impl AttemptView {
             id: record.id.into_owned(),
             saved,
             fields,
+            extra: extra(value),
             digit,
         };
         self.slots.insert(slot, slot_view);
@@ -200,6 +227,22 @@ fn envelope(line: &[u8]) -> Option<Record<'_>> {
         Ok(Parsed::Record(record)) => Some(record),
         _ => None,
     }
+}
+
+/// The members of a record that are none of the envelope's.
+fn extra(line: &[u8]) -> BTreeMap<String, Box<RawValue>> {
+    let mut extra = BTreeMap::new();
+    let read = members(line, |key, value| {
+        let key = string_bytes(key).unwrap_or_default();
+        if let (Ok(key), Some(value)) = (std::str::from_utf8(&key), raw_json(value)) {
+            if !ENVELOPE.contains(&key) {
+                extra.insert(key.to_owned(), value);
+            }
+        }
+    });
+    // It was parsed before, so it is JSON.
+    debug_assert!(read.is_ok());
+    extra
 }
 
 fn raw_json(raw: &[u8]) -> Option<Box<RawValue>> {

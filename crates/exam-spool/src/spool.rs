@@ -127,17 +127,25 @@ impl Spool {
             removal_failed: AtomicBool::new(false),
         };
         let spool = Spool(Arc::new(inner));
-        for name in [quota::NAME, totals::NAME] {
-            spool.ensure_file(name).map_err(io("create its counters"))?;
+        // Counters there: somebody was here before. The directory is not synced
+        // again then: the first put of a new process must not wait for a disk.
+        let there = |name| sys::open(spool.dir(), name).is_ok();
+        if !there(quota::NAME) || !there(totals::NAME) {
+            spool.prepare().map_err(io("create its counters"))?;
         }
-        totals::prepare(&spool).map_err(io("write its counters"))?;
-        if quota::read(spool.dir()).map_err(io("read its counters"))? == Quota::default() {
-            spool.recount().map_err(io("count its files"))?;
-        }
-        sys::sync_dir(spool.dir()).map_err(io("sync it"))?;
         Ok(spool)
     }
 
+    /// Counters first, their blocks included, so that the disk may be full later.
+    fn prepare(&self) -> io::Result<()> {
+        self.ensure_file(quota::NAME)?;
+        self.recount()?;
+        self.ensure_file(totals::NAME)?;
+        totals::prepare(self)?;
+        sys::sync_dir(self.dir())
+    }
+
+    /// What it was opened with.
     pub fn config(&self) -> &Config {
         &self.0.config
     }

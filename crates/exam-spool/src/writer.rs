@@ -128,71 +128,30 @@ impl Writer {
         if now < self.disk_full_until && self.disk_full_until - now <= DISK_FULL_MICROS {
             return Ok(0);
         }
-        let first = (OVERHEAD + records[0].len() + SEAL) as u64;
-        if self
-            .segment
-            .as_ref()
-            .is_some_and(|s| s.end.offset + first > s.limit)
-        {
-            self.end_segment();
-        }
-        let mut start = self.segment.as_ref().map_or(header::LEN, |s| s.end.offset);
-        let limit = self
-            .segment
-            .as_ref()
-            .map_or_else(|| self.segment_limit(), |s| s.limit);
-        let mut fit = Fit::of(records, |size, n| {
-            n == 0 || (start + size + SEAL as u64 <= limit && size <= MAX_WRITE)
-        });
-        if start + fit.size + SEAL as u64 > self.leased {
-            if self.segment.as_ref().is_some_and(Open::condemned) {
-                self.end_segment();
-                start = header::LEN;
-            }
-            let wanted = quota::leased(start + fit.size, self.spool.0.unit) - self.leased;
-            match self.lease(wanted, now) {
-                Ok(granted) => self.leased += granted,
-                Err(e) => return self.unless_full(e, now),
-            }
-            let leased = self.leased;
-            fit = Fit::of(records, |size, n| {
-                n < fit.n && start + size + SEAL as u64 <= leased
-            });
-            if fit.n == 0 {
+        let fitting = match self.make_room(records, now) {
+            Ok(fit) => &records[..fit.n],
+            Err(e) => {
                 self.give_back_unused();
-                return Ok(0);
+                return self.unless_full(e, now);
             }
-        }
-        if self.segment.is_none() {
-            // Beyond it the kernel answers with a signal, not with an error.
-            if start + fit.size + SEAL as u64 > file_size_ceiling() {
-                self.give_back_unused();
-                return Ok(0);
-            }
-            match self.open_segment() {
-                Ok(segment) => self.segment = Some(segment),
-                Err(e) => {
-                    self.give_back_unused();
-                    return self.unless_full(e, now);
-                }
-            }
-        }
-        let Some(segment) = &mut self.segment else {
+        };
+        let Some(segment) = self.segment.as_mut().filter(|_| !fitting.is_empty()) else {
+            self.give_back_unused();
             return Ok(0);
         };
         self.buf.clear();
-        for (record, ordinal) in records[..fit.n].iter().zip(segment.end.count + 1..) {
+        for (record, ordinal) in fitting.iter().zip(segment.end.count + 1..) {
             frame::encode(&mut self.buf, segment.salt, ordinal, now, record);
         }
         let written = sys::pwrite(&segment.file, &self.buf, segment.end.offset);
         if let Ok(written) = written
             && written == self.buf.len()
         {
-            segment.end.offset += fit.size;
-            segment.end.count += fit.n as u32;
-            return Ok(fit.n);
+            segment.end.offset += written as u64;
+            segment.end.count += fitting.len() as u32;
+            return Ok(fitting.len());
         }
-        let whole = Fit::of(&records[..fit.n], |size, _| {
+        let whole = Fit::of(fitting, |size, _| {
             size <= *written.as_ref().unwrap_or(&0) as u64
         });
         segment.end.offset += whole.size;
@@ -206,6 +165,46 @@ impl Writer {
             Ok(_) => Ok(whole.n),
             Err(e) => self.unless_full(e, now),
         }
+    }
+
+    /// Sees to a segment and a lease, and says how many of `records` they are for.
+    fn make_room(&mut self, records: &[&[u8]], now: u64) -> io::Result<Fit> {
+        let first = (OVERHEAD + records[0].len() + SEAL) as u64;
+        if self
+            .segment
+            .as_ref()
+            .is_some_and(|s| s.end.offset + first > s.limit)
+        {
+            self.end_segment();
+        }
+        let limit = self
+            .segment
+            .as_ref()
+            .map_or_else(|| self.segment_limit(), |s| s.limit);
+        let mut start = self.segment.as_ref().map_or(header::LEN, |s| s.end.offset);
+        let mut fit = Fit::of(records, |size, n| {
+            n == 0 || (start + size + SEAL as u64 <= limit && size <= MAX_WRITE)
+        });
+        if start + fit.size + SEAL as u64 > self.leased {
+            if self.segment.as_ref().is_some_and(Open::condemned) {
+                self.end_segment();
+                start = header::LEN;
+            }
+            let wanted = quota::leased(start + fit.size, self.spool.0.unit) - self.leased;
+            self.leased += self.lease(wanted, now)?;
+            let leased = self.leased;
+            fit = Fit::of(records, |size, n| {
+                n < fit.n && start + size + SEAL as u64 <= leased
+            });
+        }
+        if fit.n > 0 && self.segment.is_none() {
+            // Beyond the ceiling the kernel answers with a signal, not with an error.
+            if start + fit.size + SEAL as u64 > file_size_ceiling() {
+                return Ok(Fit { n: 0, size: 0 });
+            }
+            self.segment = Some(self.open_segment()?);
+        }
+        Ok(fit)
     }
 
     fn lease(&self, wanted: u64, now: u64) -> io::Result<u64> {

@@ -83,6 +83,16 @@ impl BlockingReader {
     }
 }
 
+impl Drop for BlockingReader {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take()
+            && link.pid != std::process::id()
+        {
+            std::mem::forget(link); // a forked child's: see read()
+        }
+    }
+}
+
 /// Reads on the connection kept. One that has died since (the server restarted, or closed it while
 /// it was idle) is replaced once.
 async fn read_on(

@@ -255,30 +255,38 @@ impl Calls {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let mut answers = connection.send_packed_commands(&pipeline, 0, count).await?;
-        if first_error(&answers)
-            .is_some_and(|e| e.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
-        {
-            load_scripts(connection).await?;
-            answers = connection.send_packed_commands(&pipeline, 0, count).await?;
+        match send(connection, &pipeline, count).await {
+            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                load_scripts(connection).await?;
+                send(connection, &pipeline, count).await
+            }
+            outcome => outcome,
         }
-        first_error(&answers).map_or(Ok(answers), Err)
     }
 }
 
-fn first_error(answers: &[Value]) -> Option<RedisError> {
-    answers.iter().find_map(|answer| match answer {
+/// Sends a pipeline and gives its answers, or the first error among them: the client's own
+/// sum of the errors hides their kinds.
+async fn send(
+    connection: &mut MultiplexedConnection,
+    pipeline: &Pipeline,
+    count: usize,
+) -> RedisResult<Vec<Value>> {
+    let answers = connection.send_packed_commands(pipeline, 0, count).await?;
+    let error = answers.iter().find_map(|answer| match answer {
         Value::ServerError(error) => Some(error.clone().into()),
         _ => None,
-    })
+    });
+    error.map_or(Ok(answers), Err)
 }
 
 async fn load_scripts(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let scripts = [include_str!("fold.lua"), include_str!("position.lua")];
     let mut load = redis::pipe();
-    for script in [include_str!("fold.lua"), include_str!("position.lua")] {
-        load.cmd("SCRIPT").arg("LOAD").arg(script).ignore();
+    for script in scripts {
+        load.cmd("SCRIPT").arg("LOAD").arg(script);
     }
-    load.query_async(connection).await
+    send(connection, &load, scripts.len()).await.map(drop)
 }
 
 async fn position(
@@ -314,14 +322,14 @@ async fn scan(
             AttemptKey::from_text(std::str::from_utf8(text).ok()?)
         })
         .collect();
+    if keys.is_empty() {
+        return Ok((cursor, Vec::new()));
+    }
     let mut get = redis::pipe();
     for key in &keys {
         get.cmd("HGETALL").arg(attempt_key(key));
     }
-    let answers = connection.send_packed_commands(&get, 0, keys.len()).await?;
-    if let Some(error) = first_error(&answers) {
-        return Err(error.into());
-    }
+    let answers = send(&mut connection, &get, keys.len()).await?;
     let mut found = Vec::with_capacity(keys.len());
     for (key, answer) in keys.into_iter().zip(answers) {
         // An attempt may have expired since SCAN named it.

@@ -57,7 +57,12 @@ async fn main() -> std::io::Result<()> {
                 .call("PutRecordBatch", body.clone())
                 .await
                 .expect("an answer");
-            assert!(answer.status.is_success(), "{:?}", answer.body);
+            assert!(
+                answer.status.is_success(),
+                "{:?} {:?}",
+                answer.headers,
+                answer.body
+            );
             delays.push(sent.elapsed());
         }
         delays

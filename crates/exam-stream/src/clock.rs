@@ -75,6 +75,20 @@ pub fn parse_compact(text: &str) -> Option<u64> {
         .checked_add(hour * 3_600 + minute * 60 + second)
 }
 
+/// Seconds since 1970 of an HTTP date, as `Sun, 22 Nov 2026 08:58:04 GMT`.
+pub fn parse_http(text: &str) -> Option<u64> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let mut words = text.split_once(", ")?.1.split(' ');
+    let day_of_month: u8 = words.next()?.parse().ok()?;
+    let month = MONTHS.find(words.next()?)? / 3 + 1;
+    let year = words.next()?.parse().ok()?;
+    let mut clock = words.next()?.split(':').map(str::parse::<u64>);
+    let mut next = || clock.next()?.ok();
+    let seconds = next()? * 3_600 + next()? * 60 + next()?;
+    let days = day((year, month as u8, day_of_month));
+    u64::try_from(days * 86_400).ok()?.checked_add(seconds)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +115,14 @@ mod tests {
         ] {
             assert_eq!(parse_compact(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn an_http_date_is_read() {
+        assert_eq!(
+            parse_http("Sun, 30 Aug 2015 12:36:00 GMT"),
+            Some(1_440_938_160)
+        );
+        assert_eq!(parse_http("yesterday"), None);
     }
 }

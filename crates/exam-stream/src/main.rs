@@ -9,6 +9,7 @@ mod clock;
 mod cold;
 mod doctor;
 mod drain;
+mod exam;
 mod rebuild;
 mod replay;
 mod serve;

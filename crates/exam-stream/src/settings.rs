@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use exam_delivery::Firehose;
+use exam_delivery::{AwsEnv, ClientError};
 use exam_spool::Spool;
 use exam_state::StateStore;
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,6 +42,24 @@ impl SpoolArgs {
             segment_bytes: SEGMENT_BYTES,
         };
         Ok(Spool::open(config)?)
+    }
+}
+
+/// Which delivery streams' server.
+#[derive(clap::Args)]
+pub struct FirehoseArgs {
+    /// Server of the Firehose API, as http://127.0.0.1:4573; without one, AWS's own
+    #[arg(long, env = "EXAM_STREAM_ENDPOINT")]
+    pub endpoint: Option<String>,
+    /// AWS region; without one, AWS_REGION
+    #[arg(long, env = "EXAM_STREAM_REGION")]
+    pub region: Option<String>,
+}
+
+impl FirehoseArgs {
+    /// A client with the credentials of this process's environment.
+    pub fn client(&self, env: AwsEnv) -> Result<Firehose, ClientError> {
+        exam_delivery::firehose(self.endpoint.as_deref(), self.region.as_deref(), env)
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Args {
     /// File to write; `-` is stdout
     #[arg(long, default_value = "-", value_name = "FILE")]
     json: PathBuf,
+    /// Only the attempts of this site
+    #[arg(long)]
+    site: Option<String>,
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -32,7 +35,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .build()?;
     runtime
         .block_on(store.scan(&mut |key, registers| {
-            state.insert(key.to_text(), (key, registers));
+            if args.site.as_ref().is_none_or(|site| *site == key.site) {
+                state.insert(key.to_text(), (key, registers));
+            }
         }))
         .with_context(|| format!("reading {}", args.state))?;
     write(&args.json, state.into_values())?;

@@ -1,10 +1,185 @@
-//! `exam-stream status`
+//! `exam-stream status`: what a spool holds and what became of it.
+//!
+//! Read from its files: no sender need live, and nothing is changed. The names
+//! in `--json` are those of `exam_stream_stats()`.
 
+use std::fmt::Write;
 use std::process::ExitCode;
 
-#[derive(clap::Args)]
-pub struct Args {}
+use exam_delivery::{Histogram, Problem, Status};
+use exam_spool::{Cursor, Spool};
+use indicatif::{HumanBytes, HumanCount};
+use serde_json::{Map, Value, json};
 
-pub fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("status is not part of this build yet")
+use crate::clock;
+use crate::settings::SpoolArgs;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    spool: SpoolArgs,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let stats = stats(&args.spool.open()?)?;
+    match args.json {
+        true => println!("{stats:#}"),
+        false => print!("{}", human(&stats)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One sentence about a spool.
+pub fn summary(spool: &Spool) -> anyhow::Result<String> {
+    let stats = stats(spool)?;
+    let sender = match &stats["sender_pid"] {
+        Value::Null => "no sender lives".to_owned(),
+        pid => format!("process {pid} sends"),
+    };
+    let trouble = match stats["last_error"].as_str() {
+        Some(what) => format!("; last trouble: {what}"),
+        None => String::new(),
+    };
+    Ok(format!(
+        "{} accepted, {} delivered, {} folded; {sender}{trouble}",
+        stats["accepted"], stats["delivered"], stats["folded"]
+    ))
+}
+
+/// Ages and times are seconds, delays milliseconds; null where there is nothing to tell.
+fn stats(spool: &Spool) -> anyhow::Result<Value> {
+    let (totals, usage) = (spool.totals()?, spool.usage());
+    let status = Status::read(spool)?.unwrap_or_default();
+    let (mut undelivered, mut unfolded) = (None, None);
+    for segment in spool.segments()? {
+        undelivered = oldest(undelivered, segment.oldest(Cursor::Delivery)?);
+        unfolded = oldest(unfolded, segment.oldest(Cursor::State)?);
+    }
+    let streams: Map<String, Value> = status
+        .streams
+        .iter()
+        .map(|(name, stream)| {
+            let figures = json!({
+                "delivered": stream.delivered,
+                "retried": stream.retried,
+                "quarantined": stream.quarantined,
+                "hold": what(&stream.hold),
+                "hold_since": when(&stream.hold),
+                "last_error": what(&stream.last_error),
+                "last_error_time": when(&stream.last_error),
+            });
+            (name.clone(), figures)
+        })
+        .collect();
+    Ok(json!({
+        "accepted": totals.accepted,
+        "delivered": totals.delivered,
+        "folded": totals.folded,
+        "retried": status.retried,
+        "refused": totals.refused,
+        "quarantined": totals.quarantined,
+        "fold_skipped": totals.skipped,
+        "fold_malformed": status.state.malformed,
+        "damaged_bytes": totals.damaged_bytes + totals.torn_bytes,
+        "bytes": usage.bytes,
+        "limit": usage.limit,
+        "oldest_undelivered": undelivered.map(age),
+        "oldest_unfolded": unfolded.map(age),
+        "delivered_p50_ms": quantile(&status.put_to_delivered, 0.5),
+        "delivered_p99_ms": quantile(&status.put_to_delivered, 0.99),
+        "folded_p50_ms": quantile(&status.put_to_folded, 0.5),
+        "folded_p99_ms": quantile(&status.put_to_folded, 0.99),
+        "sender_pid": spool.sender_pid()?,
+        "last_error": what(&status.last_error),
+        "last_error_time": when(&status.last_error),
+        "fold_hold": what(&status.state.hold),
+        "fold_hold_since": when(&status.state.hold),
+        "streams": streams,
+    }))
+}
+
+fn oldest(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
+}
+
+fn age(micros: u64) -> f64 {
+    (clock::since_epoch().as_micros() as u64).saturating_sub(micros) as f64 / 1e6
+}
+
+fn quantile(delays: &Histogram, q: f64) -> Option<f64> {
+    delays.quantile(q).map(|micros| micros as f64 / 1e3)
+}
+
+fn what(problem: &Option<Problem>) -> Option<&str> {
+    problem.as_ref().map(|p| p.what.as_str())
+}
+
+fn when(problem: &Option<Problem>) -> Option<f64> {
+    problem.as_ref().map(|p| p.at as f64 / 1e6)
+}
+
+fn human(stats: &Value) -> String {
+    let count = |name: &str| HumanCount(stats[name].as_u64().unwrap_or(0)).to_string();
+    let bytes = |name: &str| HumanBytes(stats[name].as_u64().unwrap_or(0)).to_string();
+    let seconds = |name: &str| match stats[name].as_f64() {
+        Some(age) => format!("{age:.1} s"),
+        None => "none".to_owned(),
+    };
+    let delays = |what: &str| {
+        let of = |q: &str| stats[format!("{what}_{q}_ms")].as_f64();
+        match (of("p50"), of("p99")) {
+            (Some(p50), Some(p99)) => format!("p50 {p50:.1} ms, p99 {p99:.1} ms after put"),
+            _ => "no delay measured yet".to_owned(),
+        }
+    };
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<20}{value}");
+    };
+    line("accepted", count("accepted"));
+    line(
+        "delivered",
+        format!("{}   ({})", count("delivered"), delays("delivered")),
+    );
+    line(
+        "folded",
+        format!("{}   ({})", count("folded"), delays("folded")),
+    );
+    line("oldest undelivered", seconds("oldest_undelivered"));
+    line("oldest unfolded", seconds("oldest_unfolded"));
+    line("retried", count("retried"));
+    line("refused (full)", count("refused"));
+    line("quarantined", count("quarantined"));
+    line("fold skipped", count("fold_skipped"));
+    line("fold malformed", count("fold_malformed"));
+    line("damaged", bytes("damaged_bytes"));
+    line("spool", format!("{} of {}", bytes("bytes"), bytes("limit")));
+    line(
+        "sender",
+        match &stats["sender_pid"] {
+            Value::Null => "none: the next put or `exam-stream drain` starts one".to_owned(),
+            pid => format!("process {pid}"),
+        },
+    );
+    line(
+        "last error",
+        stats["last_error"].as_str().unwrap_or("none").to_owned(),
+    );
+    if let Some(why) = stats["fold_hold"].as_str() {
+        line("folding waits", why.to_owned());
+    }
+    for (name, stream) in stats["streams"].as_object().into_iter().flatten() {
+        let hold = stream["hold"]
+            .as_str()
+            .map(|why| format!("   HOLD: {why}"))
+            .unwrap_or_default();
+        line(
+            &format!("stream {name}"),
+            format!("{} delivered{hold}", stream["delivered"]),
+        );
+    }
+    text
 }

@@ -14,6 +14,9 @@ pub struct AwsEnv(HashMap<String, String>);
 impl AwsEnv {
     /// Reads the process environment: only on the thread that also writes it.
     pub fn snapshot() -> AwsEnv {
+        // The SDK reads one variable the first time a client is made, whether
+        // or not it uses what it read: let it do so here.
+        let _ = aws_sdk_firehose::config::endpoint::DefaultResolver::new();
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect()

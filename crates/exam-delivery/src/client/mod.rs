@@ -11,7 +11,6 @@ mod http;
 
 use crate::put::{PutBatch, PutError, RecordError};
 use aws_credential_types::Credentials;
-use aws_runtime::recursion_detection::RecursionDetectionInterceptor;
 use aws_runtime::user_agent::{ApiMetadata, AwsUserAgent};
 use aws_sdk_firehose::config::endpoint::{Endpoint, EndpointFuture, Params, ResolveEndpoint};
 use aws_sdk_firehose::config::{
@@ -20,11 +19,9 @@ use aws_sdk_firehose::config::{
     timeout::TimeoutConfig,
 };
 use aws_sdk_firehose::error::{BoxError, ProvideErrorMetadata, SdkError};
-use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchError;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use aws_smithy_runtime_api::client::http::http_client_fn;
-use aws_smithy_runtime_api::client::interceptors::disable_interceptor;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use bytes::Bytes;
 use credentials::{Chain, NoCredentials};
@@ -139,6 +136,22 @@ pub fn firehose(
     })
 }
 
+impl Firehose {
+    /// The state of a delivery stream, as in `ACTIVE`: for whoever looks for a mistake.
+    /// Sending needs neither this nor the permission for it.
+    pub async fn describe(&self, stream: &str) -> Result<String, PutError> {
+        let call = self
+            .client
+            .describe_delivery_stream()
+            .delivery_stream_name(stream);
+        let answer = call.send().await.map_err(|error| classify(error).0)?;
+        let about = answer.delivery_stream_description();
+        Ok(about.map_or("UNKNOWN".into(), |d| {
+            d.delivery_stream_status().as_str().to_owned()
+        }))
+    }
+}
+
 #[derive(Debug)]
 struct Shared(Arc<Chain>);
 
@@ -153,7 +166,7 @@ impl aws_credential_types::provider::ProvideCredentials for Shared {
     }
 }
 
-/// The SDK's own resolver looks for a list of partitions in the environment.
+/// Instead of the rules for partitions, which this client does not need.
 #[derive(Debug)]
 struct Fixed(String);
 
@@ -163,8 +176,11 @@ impl ResolveEndpoint for Fixed {
     }
 }
 
-/// Puts the user agent into the bag, so that the SDK's own interceptor finds
-/// one and does not ask the environment.
+/// Not signed, so it may be taken away again after signing.
+const TRACE_ID: &str = "x-amzn-trace-id";
+
+/// Two of the SDK's own interceptors read the environment at every call unless
+/// they find their work done: a user agent in the bag, a trace id in the request.
 #[derive(Debug)]
 struct NoEnvironment(AwsUserAgent);
 
@@ -179,11 +195,27 @@ impl Intercept for NoEnvironment {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let bag = bag.interceptor_state();
-        bag.store_put(self.0.clone());
-        bag.store_put(disable_interceptor::<RecursionDetectionInterceptor>(
-            "reads the environment, to guard Lambda functions against calling themselves",
-        ));
+        bag.interceptor_state().store_put(self.0.clone());
+        Ok(())
+    }
+
+    fn modify_before_retry_loop(
+        &self,
+        context: &mut interceptors::BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        context.request_mut().headers_mut().insert(TRACE_ID, "none");
+        Ok(())
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut interceptors::BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        context.request_mut().headers_mut().remove(TRACE_ID);
         Ok(())
     }
 }
@@ -242,7 +274,10 @@ impl PutBatch for Firehose {
 }
 
 /// What kind of failure it was, and whether other credentials might mend it.
-fn classify(error: SdkError<PutRecordBatchError>) -> (PutError, bool) {
+fn classify<E>(error: SdkError<E>) -> (PutError, bool)
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
     if let SdkError::ServiceError(service) = &error {
         let status = service.raw().status().as_u16();
         let code = service.err().code().unwrap_or("no code");

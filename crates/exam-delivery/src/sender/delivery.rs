@@ -9,10 +9,10 @@
 use crate::pack::{Limits, Packer, Record, encoded};
 use crate::put::{PutBatch, PutError, RecordError};
 use crate::retry::{self, Backoff};
+use crate::sender::Shared;
 use crate::sender::examine::{self, Examined};
 use crate::sender::poll::Poll;
 use crate::sender::registry::{Entry, Key};
-use crate::sender::Shared;
 use crate::status::now;
 use exam_spool::{Cursor, ReadState};
 use futures_util::future::{FutureExt, LocalBoxFuture};
@@ -171,8 +171,7 @@ impl Delivery<'_> {
         let names: Vec<Arc<str>> = self.streams.keys().cloned().collect();
         for name in names {
             let mut unread = unread.get(&name).copied().unwrap_or(0);
-            loop {
-                let Some(stream) = self.streams.get_mut(&name) else { break };
+            while let Some(stream) = self.streams.get_mut(&name) {
                 if unread == 0 && stream.resend.is_empty() {
                     stream.waiting = None;
                     break;
@@ -183,7 +182,11 @@ impl Delivery<'_> {
                     }
                     break;
                 }
-                if self.in_flight > 0 && self.in_flight + self.limits.call_bytes > self.shared.config.max_in_flight {
+                // A stream with nothing under way gets a call of its own even
+                // where others, whose calls hang, fill the window.
+                let window =
+                    self.shared.config.max_in_flight * if stream.calls == 0 { 2 } else { 1 };
+                if self.in_flight > 0 && self.in_flight + self.limits.call_bytes > window {
                     break;
                 }
                 // A full call goes at once, a smaller one when it has lingered.
@@ -196,7 +199,9 @@ impl Delivery<'_> {
                     break;
                 }
                 let batch = self.pack(&name);
-                let Some(stream) = self.streams.get_mut(&name) else { break };
+                let Some(stream) = self.streams.get_mut(&name) else {
+                    break;
+                };
                 stream.waiting = None;
                 if batch.is_empty() {
                     break;
@@ -231,7 +236,9 @@ impl Delivery<'_> {
             match pack_segment(*key, entry, &mut packer, &mut self.buf) {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(error) => self.shared.problem(&format!("segment {}: {error}", entry.file.id())),
+                Err(error) => self
+                    .shared
+                    .problem(&format!("segment {}: {error}", entry.file.id())),
             }
         }
         packer.finish()
@@ -321,7 +328,9 @@ impl Delivery<'_> {
                 }
             }
         }
-        let Some(stream) = self.streams.get_mut(name) else { return };
+        let Some(stream) = self.streams.get_mut(name) else {
+            return;
+        };
         let mut status = self.shared.status.borrow_mut();
         if let Some(error) = why {
             let lines: u64 = failed.iter().map(|r| r.times.len() as u64).sum();
@@ -357,7 +366,9 @@ impl Delivery<'_> {
 
     /// The whole call failed: forget it, and read its lines again when it is time.
     fn failed(&mut self, name: &Arc<str>, error: PutError) {
-        let Some(stream) = self.streams.get_mut(name) else { return };
+        let Some(stream) = self.streams.get_mut(name) else {
+            return;
+        };
         stream.rewind = true;
         // Calls that were in flight together fail together: that is one failure.
         if stream.pause.is_none() {
@@ -390,12 +401,16 @@ impl Delivery<'_> {
             let why = refused.first().map_or("", |(_, why)| why);
             tracing::error!(stream = %name, lines = lines.len(), why, "quarantined: the stream refuses these while it accepts others");
             if let Err(failure) = self.shared.spool.quarantine(name, &lines, why) {
-                self.failed(name, PutError::Held(format!("cannot quarantine: {failure}")));
+                self.failed(
+                    name,
+                    PutError::Held(format!("cannot quarantine: {failure}")),
+                );
                 return;
             }
             let mut status = self.shared.status.borrow_mut();
             status.quarantined += lines.len() as u64;
-            let problem = status.problem(&format!("{name}: {} lines quarantined: {why}", lines.len()));
+            let problem =
+                status.problem(&format!("{name}: {} lines quarantined: {why}", lines.len()));
             let told = status.stream(name);
             told.quarantined += lines.len() as u64;
             told.last_error = Some(problem);
@@ -407,6 +422,11 @@ impl Delivery<'_> {
             .filter_map(|(record, decided)| decided.then_some(record))
             .collect();
         self.delivered(name, &done);
+        {
+            let mut status = self.shared.status.borrow_mut();
+            let told = status.stream(name);
+            told.delivered = told.delivered.saturating_sub(refused.len() as u64);
+        }
         match error {
             Some(error) => self.failed(name, error),
             None => {
@@ -444,7 +464,9 @@ impl Delivery<'_> {
             }
         }
         for key in moved {
-            let Some(entry) = registry.entries.get_mut(&key) else { continue };
+            let Some(entry) = registry.entries.get_mut(&key) else {
+                continue;
+            };
             let mut advanced = entry.advance(Cursor::Delivery);
             if self.shared.store.is_none() {
                 // Nobody folds: a delivered line is done with.
@@ -452,7 +474,10 @@ impl Delivery<'_> {
                 advanced = advanced.and_then(|()| entry.advance(Cursor::State));
             }
             if let Err(error) = advanced {
-                status.problem(&format!("segment {}: moving its cursor: {error}", entry.file.id()));
+                status.problem(&format!(
+                    "segment {}: moving its cursor: {error}",
+                    entry.file.id()
+                ));
             }
         }
     }
@@ -475,7 +500,13 @@ fn pack_segment(
                 stopped = true;
                 break;
             }
-            if !packer.push(key, at, record.after, record.time, &buf[record.payload.clone()]) {
+            if !packer.push(
+                key,
+                at,
+                record.after,
+                record.time,
+                &buf[record.payload.clone()],
+            ) {
                 entry.delivery.taken(at);
                 return Ok(false);
             }

@@ -96,7 +96,10 @@ impl Search<'_> {
                 self.why
             )));
         }
-        let mut left = vec![0..self.lines.len()];
+        let mut left = Vec::from([Range {
+            start: 0,
+            end: self.lines.len(),
+        }]);
         while let Some(range) = left.pop() {
             if !self.fates[range.clone()].contains(&Fate::Open) || self.send(range.clone()).await? {
                 continue;
@@ -208,7 +211,10 @@ mod tests {
     fn batch(records: usize, lines: usize) -> Vec<Record<u8>> {
         (0..records)
             .map(|r| Record {
-                body: (0..lines).map(|l| format!("{r}.{l}\n")).collect::<String>().into(),
+                body: (0..lines)
+                    .map(|l| format!("{r}.{l}\n"))
+                    .collect::<String>()
+                    .into(),
                 spans: Vec::new(),
                 times: Vec::new(),
             })
@@ -255,12 +261,13 @@ mod tests {
     #[tokio::test]
     async fn a_stream_that_turns_against_everything_in_the_middle_quarantines_nothing() {
         for turns in 2..12 {
-            let (examined, _) = examine(&batch(4, 8), move |call, r| {
-                call < turns && !has(r, "1.3")
-            })
-            .await;
+            let (examined, _) =
+                examine(&batch(4, 8), move |call, r| call < turns && !has(r, "1.3")).await;
             let refused: Vec<_> = examined.refused.iter().map(|(l, _)| &l[..]).collect();
-            assert!(refused.is_empty() || refused == [b"1.3"], "{turns}: {refused:?}");
+            assert!(
+                refused.is_empty() || refused == [b"1.3"],
+                "{turns}: {refused:?}"
+            );
         }
     }
 

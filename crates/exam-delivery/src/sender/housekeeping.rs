@@ -22,7 +22,11 @@ pub(crate) async fn run(shared: &Shared, mut file: Option<StatusFile>) {
     let mut last = Status::default();
     let mut syncing: Option<tokio::task::JoinHandle<Vec<String>>> = None;
     loop {
-        if let Err(error) = shared.registry.borrow_mut().remove_done(shared.store.is_some()) {
+        if let Err(error) = shared
+            .registry
+            .borrow_mut()
+            .remove_done(shared.store.is_some())
+        {
             shared.problem(&format!("deleting a segment: {error}"));
         }
         make_room(shared);
@@ -86,12 +90,17 @@ fn make_room(shared: &Shared) {
             continue;
         }
         if let Err(error) = entry.file.skip_state(to) {
-            shared.problem(&format!("segment {}: skipping the fold: {error}", entry.file.id()));
+            shared.problem(&format!(
+                "segment {}: skipping the fold: {error}",
+                entry.file.id()
+            ));
             return;
         }
         let lines = to.count - from.count;
         tracing::error!(segment = %entry.file.id(), lines, "spool nearly full: left for rebuild to fold");
-        shared.problem(&format!("spool nearly full: {lines} lines are not folded; run exam-stream rebuild"));
+        shared.problem(&format!(
+            "spool nearly full: {lines} lines are not folded; run exam-stream rebuild"
+        ));
         entry.state.skip(to);
         entry.lanes.skip(to);
         room = (room + to.offset - from.offset).min(usage.bytes);
@@ -109,7 +118,9 @@ pub(crate) fn write(shared: &Shared, file: &mut Option<StatusFile>, last: &mut S
             };
             entry.end.map_or_else(|| entry.len(), |end| end.offset) > at.offset
         });
-        behind.filter_map(|e| e.file.oldest(cursor).ok().flatten()).min()
+        behind
+            .filter_map(|e| e.file.oldest(cursor).ok().flatten())
+            .min()
     };
     status.oldest_undelivered = oldest(Cursor::Delivery);
     status.oldest_unfolded = shared.store.as_ref().and_then(|_| oldest(Cursor::State));

@@ -272,7 +272,11 @@ impl Thread {
             _ = async { tokio::join!(delivery::run(&shared), state::run(&shared)) } => {}
             () = housekeeping::run(&shared, file) => {}
         }
-        if let Err(error) = shared.registry.borrow_mut().remove_done(shared.store.is_some()) {
+        if let Err(error) = shared
+            .registry
+            .borrow_mut()
+            .remove_done(shared.store.is_some())
+        {
             shared.problem(&format!("deleting a segment: {error}"));
         }
         shared.status.borrow_mut().pid = 0;
@@ -322,7 +326,11 @@ impl Shared {
     /// Whether a loop is to end: asked to stop, and either done or out of time.
     fn stop_now(&self, settled: impl FnOnce() -> bool) -> bool {
         self.control.stop.load(Ordering::SeqCst)
-            && (settled() || self.control.deadline().is_none_or(|at| at <= Instant::now()))
+            && (settled()
+                || self
+                    .control
+                    .deadline()
+                    .is_none_or(|at| at <= Instant::now()))
     }
 
     /// Ends when the sender is asked to stop.

@@ -106,7 +106,10 @@ impl Registry {
         }
         let mut troubles = Vec::new();
         for name in names {
-            if self.known.contains_key(&name.id) || self.unreadable.contains_key(&name.id) || self.known.len() >= MAX_OPEN {
+            if self.known.contains_key(&name.id)
+                || self.unreadable.contains_key(&name.id)
+                || self.known.len() >= MAX_OPEN
+            {
                 continue;
             }
             let id = name.id;
@@ -134,7 +137,8 @@ impl Registry {
             }
         }
         // With more than can be open, look again as soon as one is done.
-        self.seen = (all <= MAX_OPEN).then_some(changed);
+        // What was read within the tick of a change may lack another of that tick.
+        self.seen = (settled && all <= MAX_OPEN).then_some(changed);
         Ok(troubles)
     }
 

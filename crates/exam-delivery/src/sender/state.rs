@@ -8,9 +8,9 @@
 //! is a matter of freshness only; the cursor moves when the gaps are closed.
 
 use crate::retry::Backoff;
+use crate::sender::Shared;
 use crate::sender::poll::Poll;
 use crate::sender::registry::{Entry, Key};
-use crate::sender::Shared;
 use crate::status::now;
 use exam_spool::{Cursor, Position, ReadState};
 use exam_state::{FoldBatch, StateError, StateStore};
@@ -62,7 +62,11 @@ impl Lanes {
         }
         let at = self.gaps.partition_point(|gap| gap.0.offset < start.offset);
         self.gaps.insert(at, (start, end));
-        if self.gaps.get(at + 1).is_some_and(|next| next.0.offset == end.offset) {
+        if self
+            .gaps
+            .get(at + 1)
+            .is_some_and(|next| next.0.offset == end.offset)
+        {
             self.gaps[at].1 = self.gaps.remove(at + 1).1;
         }
         if at > 0 && self.gaps[at - 1].1.offset == start.offset {
@@ -122,7 +126,9 @@ pub(crate) async fn run(shared: &Shared) {
             return;
         }
         let wait = poll.next(found);
-        let wait = pause.map_or(wait, |until| until.saturating_duration_since(Instant::now()));
+        let wait = pause.map_or(wait, |until| {
+            until.saturating_duration_since(Instant::now())
+        });
         tokio::select! {
             biased;
             Some((fold, result)) = folds.next() => {
@@ -192,7 +198,10 @@ fn folded(shared: &Shared, fold: &Fold) {
             && entry.state.complete(*start, *end)
             && let Err(error) = entry.advance(Cursor::State)
         {
-            status.problem(&format!("segment {}: moving its cursor: {error}", entry.file.id()));
+            status.problem(&format!(
+                "segment {}: moving its cursor: {error}",
+                entry.file.id()
+            ));
         }
     }
 }
@@ -227,7 +236,7 @@ fn collect(shared: &Shared, fresh_only: bool, buf: &mut Vec<u8>) -> Option<Fold>
             Err(error) => trouble(entry, error),
         }
     }
-    if !(fresh_only && !fold.spans.is_empty()) {
+    if !fresh_only || fold.spans.is_empty() {
         for (key, entry) in registry.entries.iter_mut().rev() {
             while !fold.full()
                 && let Some((start, end)) = entry.lanes.gaps.pop()

@@ -61,7 +61,15 @@ fn ids(record: &[u8]) -> Vec<String> {
     std::str::from_utf8(record)
         .unwrap()
         .lines()
-        .map(|l| l.split('"').nth(3).unwrap().to_owned())
+        .map(|l| {
+            l.split("\"id\":\"")
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap()
+                .to_owned()
+        })
         .collect()
 }
 
@@ -85,7 +93,12 @@ impl Fake {
 
     /// Distinct ids taken.
     pub fn taken(&self, stream: &str) -> usize {
-        self.0.lock().unwrap().taken.get(stream).map_or(0, HashMap::len)
+        self.0
+            .lock()
+            .unwrap()
+            .taken
+            .get(stream)
+            .map_or(0, HashMap::len)
     }
 
     /// Ids taken more than once.

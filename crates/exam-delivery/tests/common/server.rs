@@ -18,7 +18,10 @@ pub struct Request {
 
 impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
-        let line = self.head.lines().find(|l| l.starts_with(&format!("{name}:")))?;
+        let line = self
+            .head
+            .lines()
+            .find(|l| l.starts_with(&format!("{name}:")))?;
         Some(line[name.len() + 1..].trim())
     }
 }
@@ -50,7 +53,8 @@ pub fn serve(tls: bool, answer: impl Fn(Request) -> Reply + Send + Sync + 'stati
         .enable_all()
         .build()
         .unwrap();
-    std::thread::spawn(move || {
+    let thread = std::thread::Builder::new().name("server".into());
+    let serving = thread.spawn(move || {
         runtime.block_on(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             loop {
@@ -68,6 +72,7 @@ pub fn serve(tls: bool, answer: impl Fn(Request) -> Reply + Send + Sync + 'stati
             }
         })
     });
+    serving.unwrap();
     address
 }
 
@@ -94,7 +99,9 @@ async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer) -
             head,
             body: Vec::new(),
         };
-        let length = request.header("content-length").map_or(0, |l| l.parse().unwrap());
+        let length = request
+            .header("content-length")
+            .map_or(0, |l| l.parse().unwrap());
         buf.reserve((end + length).saturating_sub(buf.len()));
         while buf.len() < end + length {
             stream.read_buf(&mut buf).await.ok()?;
@@ -118,7 +125,9 @@ async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer) -
 pub fn taken(records: usize, failed: usize) -> Reply {
     let entries: Vec<String> = (0..records)
         .map(|n| match n < failed {
-            true => r#"{"ErrorCode":"ServiceUnavailableException","ErrorMessage":"slow down"}"#.into(),
+            true => {
+                r#"{"ErrorCode":"ServiceUnavailableException","ErrorMessage":"slow down"}"#.into()
+            }
             false => format!(r#"{{"RecordId":"id{n}"}}"#),
         })
         .collect();
@@ -132,5 +141,8 @@ pub fn taken(records: usize, failed: usize) -> Reply {
 }
 
 pub fn refused(code: &str) -> Reply {
-    Some((400, format!(r#"{{"__type":"{code}","message":"scripted"}}"#)))
+    Some((
+        400,
+        format!(r#"{{"__type":"{code}","message":"scripted"}}"#),
+    ))
 }

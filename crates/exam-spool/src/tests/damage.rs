@@ -319,3 +319,24 @@ fn a_disk_that_fails_or_fills_refuses_puts_and_leaves_nothing_of_them() {
         assert_eq!(readable(&spool, Cursor::State)["exam"].len(), 4);
     }
 }
+
+#[test]
+fn a_deletion_that_fails_is_counted_once_when_it_is_tried_again() {
+    let dir = scratch();
+    let spool = open(dir.path(), SMALL);
+    let (writer, segment) = three(&spool);
+    drop(writer);
+    for cursor in [Cursor::Delivery, Cursor::State] {
+        segment
+            .advance(cursor, rest(&segment, start()).1.next)
+            .expect("advances");
+    }
+    fault::each(Call::Unlink, Fault::Errno(libc::EIO));
+    assert!(segment.remove_if_done().is_err());
+    assert_eq!(spool.totals().expect("totals").accepted, 3);
+    assert!(segment.remove_if_done().is_err());
+    fault::clear();
+    assert_eq!(segment.remove_if_done().expect("removes"), Removal::Deleted);
+    assert_eq!(spool.totals().expect("totals").accepted, 3);
+    assert_eq!(spool.usage().bytes, 0);
+}

@@ -88,7 +88,7 @@ impl Source {
             segment_bytes: u64::MAX,
         };
         let spool = Spool::open(config)?;
-        for name in spool.segment_ids()? {
+        for name in spool.segment_names()? {
             if let Some(segment) = spool.segment(name.clone())? {
                 let bytes = segment.len()?;
                 self.bytes += bytes;

@@ -29,8 +29,8 @@ const BATCH_RECORDS: usize = 500;
 const BATCH_BYTES: usize = 4 << 20;
 const RECORD_BYTES: usize = 1000 << 10;
 
-/// A full batch in base64, and room for its JSON.
-const BODY_BYTES: usize = BATCH_BYTES / 3 * 4 + (1 << 20);
+/// A full batch in base64, and room for one that is to be told its limit.
+const BODY_BYTES: usize = 8 << 20;
 /// Bodies held in memory at once, all connections together; more wait.
 const BODIES_BYTES: usize = 48 << 20;
 /// A body that takes longer is given up.

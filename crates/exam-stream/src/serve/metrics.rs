@@ -32,6 +32,10 @@ impl Counter {
         self.0.fetch_add(n, Relaxed);
     }
 
+    pub fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Relaxed);
+    }
+
     pub fn set(&self, n: u64) {
         self.0.store(n, Relaxed);
     }

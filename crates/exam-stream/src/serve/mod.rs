@@ -2,7 +2,7 @@
 //!
 //! It promises what the stream promises: a record is acknowledged once it lies,
 //! durable, in cold storage ([`crate::cold`]); there is no second log. The state
-//! follows cold storage ([`follow`]). It refuses to be more: no buffering hints,
+//! follows cold storage ([`Follower`]). It refuses to be more: no buffering hints,
 //! no transformation, no other destinations.
 
 mod api;
@@ -48,7 +48,11 @@ const FAREWELL: Duration = Duration::from_secs(10);
 #[derive(clap::Args)]
 pub struct Args {
     /// Where cold storage and streams are kept
-    #[arg(long, env = "EXAM_STREAM_DIR", default_value = "/var/lib/exam-stream")]
+    #[arg(
+        long,
+        env = "EXAM_STREAM_DIR",
+        default_value = "/var/lib/exam-stream/serve"
+    )]
     dir: PathBuf,
     /// Address to listen on; port 0 takes a free one
     #[arg(long, env = "EXAM_STREAM_LISTEN", default_value = "127.0.0.1:4573")]

@@ -1,0 +1,631 @@
+//! `serve` as its clients meet it: a real process, real sockets, a real disk.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use exam_record::make::{self, Attempt, Stamp};
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use support::client::{Answer, Client, batch};
+use support::{Redis, Serve, exam_stream, files, lines, scratch, skipped, until};
+
+fn said(answer: &Answer) -> Value {
+    serde_json::from_slice(&answer.body).expect("a JSON answer")
+}
+
+fn refused(answer: &Answer, code: &str) -> String {
+    let body = said(answer);
+    assert_eq!(body["__type"], code, "{body}");
+    assert_eq!(answer.headers["x-amzn-errortype"], code);
+    assert!(answer.headers.contains_key("x-amzn-requestid"));
+    body["message"].as_str().expect("a message").to_owned()
+}
+
+/// An answer of one of 20 attempts, the `n`th of all.
+fn answer(n: u64) -> String {
+    let attempt = Attempt {
+        site: "m.example".into(),
+        quiz: 7,
+        attempt: (n % 20) as i64,
+        usage: (n % 20) as i64,
+        student_id: (n % 20) as i64,
+    };
+    let id = format!("id-{n}");
+    let at = 1_760_000_000_000_000 + n * 1_000;
+    let stamp = Stamp {
+        id: &id,
+        ts: at,
+        at,
+        page: "p",
+        seq: n as i64,
+    };
+    make::answer(
+        &attempt,
+        &stamp,
+        (n % 5) as u32 + 1,
+        1,
+        1,
+        &[("answer", &n.to_string())],
+    )
+}
+
+#[tokio::test]
+async fn a_put_is_acknowledged_as_aws_does() {
+    let dir = scratch();
+    let mut serve = Serve::start(dir.path(), &[]);
+    let mut client = serve.client().await;
+    let put = client
+        .call(
+            "PutRecordBatch",
+            batch("exam", &["{\"a\":1}", "{\"a\":2}\n"]),
+        )
+        .await
+        .unwrap();
+    assert_eq!(put.status, StatusCode::OK);
+    assert_eq!(put.headers["content-type"], "application/x-amz-json-1.1");
+    let body = said(&put);
+    assert_eq!(
+        (&body["FailedPutCount"], &body["Encrypted"]),
+        (&json!(0), &json!(false))
+    );
+    let ids: BTreeSet<&str> = body["RequestResponses"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| r["RecordId"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids.len(), 2);
+    let one = client
+        .call(
+            "PutRecord",
+            r#"{"DeliveryStreamName":"exam","Record":{"Data":"e30="}}"#.into(),
+        )
+        .await
+        .unwrap();
+    assert!(said(&one)["RecordId"].is_string());
+    assert_eq!(lines(dir.path(), "cold"), ["{\"a\":1}", "{\"a\":2}", "{}"]);
+    assert_eq!(serve.terminate(), Some(0));
+}
+
+#[tokio::test]
+async fn lines_go_to_their_event_dates_and_all_other_bytes_are_kept() {
+    let dir = scratch();
+    let serve = Serve::start(dir.path(), &[]);
+    let mut client = serve.client().await;
+    let ours = answer(0);
+    let (year, figure_2) = (
+        "{\"ts\":1.5}",
+        "{\n \"user\": \"x\",\n \"status\": \"s1\"\n}",
+    );
+    let mixed = format!("{ours}\nnot json\n{year}\n\n\"x\n\u{fe}");
+    let records: [&[u8]; 3] = [mixed.as_bytes(), figure_2.as_bytes(), b"\xff\xfe\x00\n\n"];
+    let put = client
+        .call("PutRecordBatch", batch("exam", &records))
+        .await
+        .unwrap();
+    assert_eq!(put.status, StatusCode::OK);
+    let cold = dir.path().join("cold/exam");
+    let one = |date: &str| std::fs::read_to_string(&files(&cold.join(date))[0]).unwrap();
+    assert_eq!(one("dt=2025-10-09"), format!("{ours}\n"));
+    assert_eq!(one("dt=1970-01-01"), format!("{year}\n"));
+    assert_eq!(
+        files(&cold).len(),
+        3,
+        "the paper's record lies under today's date"
+    );
+    let kept: Vec<Vec<u8>> = lines(dir.path(), "unparsed")
+        .iter()
+        .map(|l| {
+            serde_json::from_str::<Value>(l).unwrap()["bytes"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .map(|b| base64_simd::STANDARD.decode_to_vec(b).unwrap())
+        .collect();
+    assert_eq!(
+        kept,
+        [
+            b"not json\n".to_vec(),
+            "\"x\n\u{fe}".into(),
+            b"\xff\xfe\x00\n\n".to_vec()
+        ]
+    );
+}
+
+#[tokio::test]
+async fn limits_and_errors_have_aws_shapes() {
+    let dir = scratch();
+    let serve = Serve::start(dir.path(), &[]);
+    let mut client = serve.client().await;
+    let mut call = async |operation: &str, body: Bytes| client.call(operation, body).await.unwrap();
+
+    let answer = call("PutRecordBatch", batch("exma", &["{}"])).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        refused(&answer, "ResourceNotFoundException"),
+        "Firehose exma under account 000000000000 not found."
+    );
+
+    assert_eq!(
+        call("PutRecordBatch", batch("exam", &vec!["{}"; 500]))
+            .await
+            .status,
+        StatusCode::OK
+    );
+    refused(
+        &call("PutRecordBatch", batch("exam", &vec!["{}"; 501])).await,
+        "ValidationException",
+    );
+    refused(
+        &call("PutRecordBatch", batch("exam", &[""; 0])).await,
+        "ValidationException",
+    );
+
+    let blank = |len: usize| " ".repeat(len);
+    assert_eq!(
+        call("PutRecordBatch", batch("exam", &[blank(1_024_000)]))
+            .await
+            .status,
+        StatusCode::OK
+    );
+    let message = refused(
+        &call("PutRecordBatch", batch("exam", &[blank(1_024_001)])).await,
+        "ValidationException",
+    );
+    assert!(
+        message.contains("'records.1.member.data'") && message.contains("1024000"),
+        "{message}"
+    );
+
+    let mut full = vec![blank(1_000_000); 4];
+    full.push(blank((4 << 20) - 4_000_000));
+    assert_eq!(
+        call("PutRecordBatch", batch("exam", &full)).await.status,
+        StatusCode::OK
+    );
+    full.push(" ".into());
+    let message = refused(
+        &call("PutRecordBatch", batch("exam", &full)).await,
+        "InvalidArgumentException",
+    );
+    assert_eq!(message, "Records size exceeds 4 MB limit");
+
+    // A client may still be writing when it is told: then it only sees the connection end.
+    let long = Bytes::from(vec![b' '; (8 << 20) + 1]);
+    if let Ok(answer) = serve.client().await.call("PutRecord", long).await {
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    for body in [
+        "",
+        "{",
+        "[]",
+        r#"{"DeliveryStreamName":7}"#,
+        r#"{"DeliveryStreamName":"exam","Record":{"Data":"e30"}}"#,
+    ] {
+        refused(
+            &call("PutRecord", body.into()).await,
+            "SerializationException",
+        );
+    }
+    for body in [
+        "{}",
+        r#"{"DeliveryStreamName":"exam"}"#,
+        r#"{"DeliveryStreamName":"../x","Record":{"Data":""}}"#,
+    ] {
+        refused(&call("PutRecord", body.into()).await, "ValidationException");
+    }
+    refused(
+        &call("StartDeliveryStreamEncryption", "{}".into()).await,
+        "UnknownOperationException",
+    );
+    assert!(lines(dir.path(), "unparsed").is_empty());
+}
+
+#[tokio::test]
+async fn base64_with_escaped_slashes_is_read() {
+    // PHP's json_encode writes them so.
+    let dir = scratch();
+    let serve = Serve::start(dir.path(), &[]);
+    let data = base64_simd::STANDARD
+        .encode_to_string("{\"a\":\"???>>>\"}")
+        .replace('/', "\\/");
+    assert!(data.contains("\\/"));
+    let body = format!(r#"{{"Record":{{"Data":"{data}"}},"DeliveryStreamName":"exam"}}"#);
+    let put = serve
+        .client()
+        .await
+        .call("PutRecord", body.into())
+        .await
+        .unwrap();
+    assert_eq!(put.status, StatusCode::OK, "{:?}", put.body);
+    assert_eq!(lines(dir.path(), "cold"), ["{\"a\":\"???>>>\"}"]);
+}
+
+#[tokio::test]
+async fn streams_are_made_listed_deleted_and_outlive_the_process() {
+    let dir = scratch();
+    let mut serve = Serve::start(dir.path(), &[]);
+    let mut client = serve.client().await;
+    let named = |name: &str| Bytes::from(json!({ "DeliveryStreamName": name }).to_string());
+    for name in ["b", "c", "d"] {
+        let made = client
+            .call("CreateDeliveryStream", named(name))
+            .await
+            .unwrap();
+        assert!(
+            said(&made)["DeliveryStreamARN"]
+                .as_str()
+                .unwrap()
+                .ends_with(&format!("/{name}"))
+        );
+    }
+    refused(
+        &client
+            .call("CreateDeliveryStream", named("b"))
+            .await
+            .unwrap(),
+        "ResourceInUseException",
+    );
+    client
+        .call("DeleteDeliveryStream", named("c"))
+        .await
+        .unwrap();
+    refused(
+        &client
+            .call("PutRecordBatch", batch("c", &["{}"]))
+            .await
+            .unwrap(),
+        "ResourceNotFoundException",
+    );
+    serve.kill();
+    let serve = Serve::start(dir.path(), &[]);
+    let mut client = serve.client().await;
+    let list = client
+        .call("ListDeliveryStreams", r#"{"Limit":2}"#.into())
+        .await
+        .unwrap();
+    assert_eq!(
+        said(&list),
+        json!({"DeliveryStreamNames": ["b", "d"], "HasMoreDeliveryStreams": true})
+    );
+    let rest = r#"{"Limit":2,"ExclusiveStartDeliveryStreamName":"d"}"#;
+    let list = client
+        .call("ListDeliveryStreams", rest.into())
+        .await
+        .unwrap();
+    assert_eq!(
+        said(&list),
+        json!({"DeliveryStreamNames": ["exam"], "HasMoreDeliveryStreams": false})
+    );
+    let about = said(
+        &client
+            .call("DescribeDeliveryStream", named("b"))
+            .await
+            .unwrap(),
+    );
+    assert_eq!(
+        about["DeliveryStreamDescription"]["DeliveryStreamStatus"],
+        "ACTIVE"
+    );
+}
+
+#[tokio::test]
+async fn with_a_key_only_its_holder_may_call() {
+    let dir = scratch();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    let key = [
+        "--access-key",
+        "AKEXAM",
+        "--secret-key-file",
+        secret.to_str().unwrap(),
+    ];
+    let serve = Serve::start(&dir.path().join("data"), &key);
+    let put = async |key, now: fn() -> SystemTime| {
+        let mut client = Client::connect(&serve.url, key).await.unwrap();
+        client.now = now;
+        client
+            .call("PutRecordBatch", batch("exam", &["{}"]))
+            .await
+            .unwrap()
+    };
+    let ours = Some(("AKEXAM", "s3cret"));
+    assert_eq!(put(ours, SystemTime::now).await.status, StatusCode::OK);
+    assert_eq!(
+        put(ours, || SystemTime::now() - Duration::from_secs(240))
+            .await
+            .status,
+        StatusCode::OK
+    );
+    let late = put(ours, || SystemTime::now() - Duration::from_secs(360)).await;
+    assert!(refused(&late, "InvalidSignatureException").starts_with("Signature expired"));
+    let early = put(ours, || SystemTime::now() + Duration::from_secs(360)).await;
+    assert!(refused(&early, "InvalidSignatureException").starts_with("Signature not yet current"));
+    refused(
+        &put(Some(("AKEXAM", "wrong")), SystemTime::now).await,
+        "InvalidSignatureException",
+    );
+    refused(
+        &put(Some(("AKOTHER", "s3cret")), SystemTime::now).await,
+        "UnrecognizedClientException",
+    );
+    refused(
+        &put(None, SystemTime::now).await,
+        "MissingAuthenticationTokenException",
+    );
+    assert_eq!(lines(&dir.path().join("data"), "cold").len(), 2);
+}
+
+#[tokio::test]
+async fn kill_9_under_load_loses_nothing_acknowledged() {
+    let dir = scratch();
+    let mut acknowledged = BTreeSet::new();
+    let mut kills = 0;
+    while kills < 5 {
+        let mut serve = Serve::start(dir.path(), &["--part-mib", "1"]);
+        let url = serve.url.clone();
+        let senders: Vec<_> = (0..4)
+            .map(|sender| {
+                let url = url.clone();
+                tokio::spawn(async move {
+                    let mut acknowledged = Vec::new();
+                    let Ok(mut client) = Client::connect(&url, None).await else {
+                        return acknowledged;
+                    };
+                    for call in 0.. {
+                        let ids: Vec<String> = (0..200)
+                            .map(|n| format!("{{\"id\":\"{kills}-{sender}-{call}-{n}\"}}"))
+                            .collect();
+                        match client
+                            .call("PutRecordBatch", batch("exam", &[ids.join("\n")]))
+                            .await
+                        {
+                            Ok(answer) if answer.status == StatusCode::OK => {
+                                acknowledged.extend(ids)
+                            }
+                            _ => break,
+                        }
+                    }
+                    acknowledged
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        serve.kill();
+        for sender in senders {
+            acknowledged.extend(sender.await.unwrap());
+        }
+        kills += 1;
+    }
+    // The last start cuts what the last kill tore.
+    Serve::start(dir.path(), &[]).terminate();
+    let stored: BTreeSet<String> = lines(dir.path(), "cold").into_iter().collect();
+    let lost = acknowledged.difference(&stored).count();
+    println!(
+        "{} acknowledged, {} stored, {lost} lost in {kills} kills",
+        acknowledged.len(),
+        stored.len()
+    );
+    assert!(acknowledged.len() > 1_000);
+    assert_eq!(lost, 0);
+}
+
+#[tokio::test]
+async fn a_second_serve_on_the_same_directory_is_refused() {
+    let dir = scratch();
+    let _first = Serve::start(dir.path(), &[]);
+    let second = exam_stream(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--dir",
+        dir.path().to_str().unwrap(),
+    ]);
+    assert!(!second.status.success());
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another `exam-stream serve`"));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_nothing_of_it_stays() {
+    let dir = scratch();
+    let disk = dir.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mount = |arguments: &[&str]| {
+        Command::new(arguments[0])
+            .args(&arguments[1..])
+            .arg(&disk)
+            .output()
+            .is_ok_and(|o| o.status.success())
+    };
+    if !mount(&["mount", "-t", "tmpfs", "-o", "size=2m", "none"]) {
+        return skipped("a file system of 2 MiB: only root may mount one");
+    }
+    let mut serve = Serve::start(&disk, &[]);
+    let mut client = serve.client().await;
+    let record = |n: usize| format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(100_000));
+    let mut acknowledged = 0;
+    let full = loop {
+        let put = client
+            .call("PutRecordBatch", batch("exam", &[record(acknowledged)]))
+            .await
+            .unwrap();
+        if put.status != StatusCode::OK {
+            break put;
+        }
+        acknowledged += 1;
+        assert!(acknowledged < 21, "2 MiB hold no more");
+    };
+    assert_eq!(full.status, StatusCode::INTERNAL_SERVER_ERROR);
+    refused(&full, "ServiceUnavailableException");
+    assert_eq!(lines(&disk, "cold").len(), acknowledged);
+    // Less fits still, into the same part.
+    let small = client
+        .call("PutRecordBatch", batch("exam", &["{}"]))
+        .await
+        .unwrap();
+    assert_eq!(small.status, StatusCode::OK);
+    // Room again: the same process goes on.
+    assert!(
+        Command::new("mount")
+            .args(["-o", "remount,size=4m"])
+            .arg(&disk)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let put = client
+        .call("PutRecordBatch", batch("exam", &[record(0)]))
+        .await
+        .unwrap();
+    assert_eq!(put.status, StatusCode::OK);
+    assert_eq!(lines(&disk, "cold").len(), acknowledged + 2);
+    serve.terminate();
+    assert!(
+        Command::new("umount")
+            .arg("-l")
+            .arg(&disk)
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[tokio::test]
+async fn the_state_survives_everything_redis_does() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let dir = scratch();
+    let (data, url) = (dir.path().to_str().unwrap().to_owned(), redis.url());
+    let mut serve = Serve::start(dir.path(), &["--state", &url, "--part-mib", "1"]);
+    let mut client = serve.client().await;
+    // Out of order, a third of them twice.
+    let mut order: Vec<u64> = (0..6_000).chain((0..6_000).step_by(3)).collect();
+    fastrand::Rng::with_seed(7).shuffle(&mut order);
+    let (first, second) = order.split_at(order.len() / 2);
+    let folded = |what: &str| {
+        until(what, || {
+            exam_stream(&["rebuild", &data, "--check", &url])
+                .status
+                .success()
+        });
+    };
+    let mut put = async |numbers: &[u64]| {
+        for some in numbers.chunks(100) {
+            let text: Vec<String> = some.iter().map(|n| answer(*n)).collect();
+            let put = client
+                .call("PutRecordBatch", batch("exam", &[text.join("\n")]))
+                .await
+                .unwrap();
+            assert_eq!(put.status, StatusCode::OK);
+        }
+    };
+    put(first).await;
+    folded("the first half is folded");
+    redis.cli(&["flushall"]);
+    folded("a flushed store is refilled with nothing arriving");
+    redis.kill();
+    put(second).await;
+    redis.start_again();
+    folded("what arrived while it was away, and what it forgot, is folded");
+    redis.cli(&["config", "set", "maxmemory", "1"]);
+    put(&[1, 2, 3]).await;
+    redis.cli(&["config", "set", "maxmemory", "0"]);
+    folded("a full store is waited for");
+
+    let mut in_order = exam_record::Registers::default();
+    for n in (0..6_000).filter(|n| n % 20 == 4) {
+        for op in exam_record::fold(answer(n).as_bytes())
+            .unwrap()
+            .unwrap()
+            .ops
+        {
+            in_order.apply(&op);
+        }
+    }
+    let key = exam_record::AttemptKey::new("m.example", 4);
+    let expected = exam_record::AttemptView::new(&key, &in_order);
+    let all = exam_stream(&["state", "--state", &url]).stdout;
+    let all: Value = serde_json::from_slice(&all).unwrap();
+    assert_eq!(all.as_object().unwrap().len(), 20);
+    assert_eq!(all["m.example/4"], serde_json::to_value(&expected).unwrap());
+
+    // A serve that starts again goes on where the store says.
+    serve.terminate();
+    let serve = Serve::start(dir.path(), &["--state", &url]);
+    serve
+        .client()
+        .await
+        .call("PutRecordBatch", batch("exam", &[answer(6_001)]))
+        .await
+        .unwrap();
+    folded("a new process folds on");
+}
+
+#[tokio::test]
+async fn a_rebuilt_store_is_the_one_that_was_folded_live() {
+    let (Some(live), Some(rebuilt)) = (Redis::start(), Redis::start()) else {
+        return;
+    };
+    let dir = scratch();
+    let data = dir.path().to_str().unwrap();
+    let serve = Serve::start(dir.path(), &["--state", &live.url()]);
+    let mut client = serve.client().await;
+    let text: Vec<String> = (0..5_000).map(answer).collect();
+    for some in text.chunks(250) {
+        client
+            .call("PutRecordBatch", batch("exam", &[some.join("\n")]))
+            .await
+            .unwrap();
+    }
+    until("all is folded", || {
+        exam_stream(&["rebuild", data, "--check", &live.url()])
+            .status
+            .success()
+    });
+    let check = exam_stream(&["rebuild", data, "--check", &rebuilt.url()]);
+    assert_eq!(check.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&check.stdout).contains("m.example/0: not in the store"));
+    assert!(
+        exam_stream(&["rebuild", data, "--into", &rebuilt.url()])
+            .status
+            .success()
+    );
+    let state = |redis: &Redis| exam_stream(&["state", "--state", &redis.url()]).stdout;
+    assert_eq!(state(&live), state(&rebuilt));
+    let without_store = exam_stream(&["rebuild", data, "--json", "-"]).stdout;
+    assert_eq!(state(&live), without_store);
+}
+
+#[tokio::test]
+async fn health_and_metrics_are_served() {
+    let dir = scratch();
+    let serve = Serve::start(dir.path(), &[]);
+    serve
+        .client()
+        .await
+        .call("PutRecordBatch", batch("exam", &["{}\n{}"]))
+        .await
+        .unwrap();
+    let get = |path: &str| {
+        let output = Command::new("curl")
+            .args(["-s", &format!("{}{path}", serve.url)])
+            .output();
+        output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+    };
+    let Ok(health) = get("/health") else {
+        return skipped("curl is not installed");
+    };
+    assert_eq!(health, "ok\n");
+    let metrics = get("/metrics").unwrap();
+    assert!(
+        metrics.contains("\nexam_stream_lines_total 2\n"),
+        "{metrics}"
+    );
+}

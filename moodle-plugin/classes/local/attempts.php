@@ -1,0 +1,94 @@
+<?php
+// This file is part of Moodle - https://moodle.org/
+//
+// Moodle is free software: you can redistribute it and/or modify
+// it under the terms of the GNU General Public License as published by
+// the Free Software Foundation, either version 3 of the License, or
+// (at your option) any later version.
+//
+// Moodle is distributed in the hope that it will be useful,
+// but WITHOUT ANY WARRANTY; without even the implied warranty of
+// MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+// GNU General Public License for more details.
+//
+// You should have received a copy of the GNU General Public License
+// along with Moodle.  If not, see <https://www.gnu.org/licenses/>.
+
+namespace local_examstream\local;
+
+/**
+ * Grants read from the database.
+ *
+ * @package   local_examstream
+ * @copyright 2026 The Exam Stream contributors
+ * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
+ */
+final class attempts {
+    /**
+     * What may be written about an attempt.
+     *
+     * @param \stdClass $attempt the row of quiz_attempts.
+     * @param int[] $slots slot => question_attempts.id, {@see self::questions()}.
+     * @param float $now
+     * @return grant for a page that is made now.
+     */
+    public static function grant(\stdClass $attempt, array $slots, float $now): grant {
+        return new grant(
+            site::id(),
+            (int) $attempt->id,
+            (int) $attempt->userid,
+            (int) $attempt->quiz,
+            (int) $attempt->uniqueid,
+            $slots,
+            page::mint($now),
+            self::expiry($attempt, $now),
+            (bool) $attempt->preview,
+        );
+    }
+
+    /**
+     * The questions in the slots of an attempt's layout.
+     *
+     * The usage may have more: a question that was redone lives on in a slot behind the layout.
+     *
+     * @param \stdClass $attempt the row of quiz_attempts.
+     * @return array[] slot => ['qa' => question_attempts.id, 'qtype' => string, 'page' => int]
+     */
+    public static function questions(\stdClass $attempt): array {
+        global $DB;
+        $rows = $DB->get_records_sql(
+            "SELECT qa.slot, qa.id, q.qtype
+               FROM {question_attempts} qa
+               JOIN {question} q ON q.id = qa.questionid
+              WHERE qa.questionusageid = ?",
+            [$attempt->uniqueid]
+        );
+        $questions = [];
+        $page = 0;
+        foreach (explode(',', $attempt->layout) as $slot) {
+            if (!(int) $slot) {
+                $page++;
+            } else if (isset($rows[$slot])) {
+                $questions[(int) $slot] = ['qa' => (int) $rows[$slot]->id, 'qtype' => $rows[$slot]->qtype, 'page' => $page];
+            }
+        }
+        return $questions;
+    }
+
+    /**
+     * When the doors close for an attempt that nobody finishes.
+     *
+     * Moodle itself takes a form until the end and graceperiodmin seconds; later answers would be a gift of time.
+     *
+     * @param \stdClass $attempt the row of quiz_attempts.
+     * @param float $now
+     * @return int Unix time.
+     */
+    private static function expiry(\stdClass $attempt, float $now): int {
+        $expires = (int) $now + (int) site::setting('tokenlife');
+        if (empty($attempt->timecheckstate) || $attempt->preview) {
+            return $expires;
+        }
+        return min($expires, $attempt->timecheckstate + (int) get_config('quiz', 'graceperiodmin'));
+    }
+}

@@ -1,0 +1,68 @@
+<?php
+// This file is part of Moodle - https://moodle.org/
+//
+// Moodle is free software: you can redistribute it and/or modify
+// it under the terms of the GNU General Public License as published by
+// the Free Software Foundation, either version 3 of the License, or
+// (at your option) any later version.
+//
+// Moodle is distributed in the hope that it will be useful,
+// but WITHOUT ANY WARRANTY; without even the implied warranty of
+// MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+// GNU General Public License for more details.
+//
+// You should have received a copy of the GNU General Public License
+// along with Moodle.  If not, see <https://www.gnu.org/licenses/>.
+
+namespace local_examstream\local;
+
+/**
+ * What the plugin asks of the PHP extension exam_stream.
+ *
+ * A seam for tests: everything but the door takes it from \core\di.
+ *
+ * @package   local_examstream
+ * @copyright 2026 The Exam Stream contributors
+ * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
+ */
+interface backend {
+    /**
+     * Whether records can be handed over at all.
+     *
+     * @return bool
+     */
+    public function is_available(): bool;
+
+    /**
+     * Hands over records, in order.
+     *
+     * @param string[] $lines one JSON value each.
+     * @return int how many were accepted; fewer than given when the spool takes no more now.
+     */
+    public function put(array $lines): int;
+
+    /**
+     * The folded state of an attempt.
+     *
+     * @param string $site
+     * @param int $attempt
+     * @return array|null null if there is none.
+     * @throws \Throwable when the store cannot be asked in time.
+     */
+    public function state(string $site, int $attempt): ?array;
+
+    /**
+     * Waits until everything accepted so far is delivered.
+     *
+     * @param float $timeout seconds.
+     * @return bool
+     */
+    public function flush(float $timeout): bool;
+
+    /**
+     * The figures of this server's spool.
+     *
+     * @return array
+     */
+    public function stats(): array;
+}

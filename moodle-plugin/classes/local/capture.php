@@ -1,0 +1,109 @@
+<?php
+// This file is part of Moodle - https://moodle.org/
+//
+// Moodle is free software: you can redistribute it and/or modify
+// it under the terms of the GNU General Public License as published by
+// the Free Software Foundation, either version 3 of the License, or
+// (at your option) any later version.
+//
+// Moodle is distributed in the hope that it will be useful,
+// but WITHOUT ANY WARRANTY; without even the implied warranty of
+// MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+// GNU General Public License for more details.
+//
+// You should have received a copy of the GNU General Public License
+// along with Moodle.  If not, see <https://www.gnu.org/licenses/>.
+
+namespace local_examstream\local;
+
+/**
+ * Gives an attempt page what the script needs to write its answers.
+ *
+ * Only a page on which Moodle said in this very request that the attempt is viewed gets a token: the page that
+ * refuses a password, an address or a browser fires the same footer hooks with the same parameters.
+ *
+ * @package   local_examstream
+ * @copyright 2026 The Exam Stream contributors
+ * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
+ */
+final class capture {
+    /** @var \stdClass|null the attempt that is viewed in this request. */
+    private static ?\stdClass $viewed = null;
+
+    /**
+     * Moodle has let the student see this attempt.
+     *
+     * @param \stdClass|null $attempt the row of quiz_attempts.
+     */
+    public static function viewed(?\stdClass $attempt): void {
+        self::$viewed = $attempt;
+    }
+
+    /**
+     * Answers of an attempt were restored. The next page of it says so: often an earlier request has done it, because
+     * the student came by the quiz's own page.
+     *
+     * @param int $attemptid
+     * @param int[] $slots
+     */
+    public static function restored(int $attemptid, array $slots): void {
+        global $SESSION;
+        if ($slots) {
+            $before = $SESSION->local_examstream_restored[$attemptid] ?? [];
+            $SESSION->local_examstream_restored[$attemptid] = array_values(array_unique([...$before, ...$slots]));
+        }
+    }
+
+    /**
+     * The slots whose answers were restored since the attempt was last shown.
+     *
+     * @param int $attemptid
+     * @return int[]
+     */
+    private static function take_restored(int $attemptid): array {
+        global $SESSION;
+        $slots = $SESSION->local_examstream_restored[$attemptid] ?? [];
+        unset($SESSION->local_examstream_restored[$attemptid]);
+        return $slots;
+    }
+
+    /**
+     * What the script is told.
+     *
+     * @param int $pagenumber of the attempt.
+     * @return array|null null: this page has nothing to write.
+     */
+    public static function config(int $pagenumber): ?array {
+        global $DB;
+        $attempt = self::$viewed;
+        if (
+            $attempt === null || $attempt->state !== \mod_quiz\quiz_attempt::IN_PROGRESS
+                || !\core\di::get(backend::class)->is_available() || !site::is_quiz_enabled((int) $attempt->quiz)
+        ) {
+            return null;
+        }
+        $questions = attempts::questions($attempt);
+        if ($DB->get_field('quiz', 'navmethod', ['id' => $attempt->quiz]) === QUIZ_NAVMETHOD_SEQ) {
+            $questions = array_filter($questions, fn($question) => $question['page'] === $pagenumber);
+        }
+        $now = site::now();
+        $grant = attempts::grant($attempt, array_map(fn($question) => $question['qa'], $questions), $now);
+        $mode = site::setting('mode');
+        return [
+            'mode' => $mode,
+            'url' => (new \moodle_url('/local/examstream/put.php'))->out(false),
+            'token' => $mode === 'door' ? keys::sign($grant) : '',
+            'site' => $grant->site,
+            'attempt' => $grant->attempt,
+            'user' => $grant->user,
+            'usage' => $grant->usage,
+            'page' => $grant->page,
+            'minted' => page::minted($grant->page),
+            'slots' => (object) $questions,
+            'aliveseconds' => (int) site::setting('aliveseconds'),
+            'maxrecord' => site::limits()['maxrecord'],
+            'restored' => self::take_restored($grant->attempt),
+            'preview' => $grant->preview,
+        ];
+    }
+}

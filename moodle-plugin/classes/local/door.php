@@ -1,0 +1,124 @@
+<?php
+// This file is part of Moodle - https://moodle.org/
+//
+// Moodle is free software: you can redistribute it and/or modify
+// it under the terms of the GNU General Public License as published by
+// the Free Software Foundation, either version 3 of the License, or
+// (at your option) any later version.
+//
+// Moodle is distributed in the hope that it will be useful,
+// but WITHOUT ANY WARRANTY; without even the implied warranty of
+// MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+// GNU General Public License for more details.
+//
+// You should have received a copy of the GNU General Public License
+// along with Moodle.  If not, see <https://www.gnu.org/licenses/>.
+
+namespace local_examstream\local;
+
+/**
+ * The cheap door: from the body of a request to its reply, without database and session.
+ *
+ * Reads two things from the disk: the door file, which {@see keys} publishes from the database, and the mark of a
+ * closed attempt. Everything else is in the request.
+ *
+ * @package   local_examstream
+ * @copyright 2026 The Exam Stream contributors
+ * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
+ */
+final class door {
+    /** Seconds after which a browser asks again when nothing can be taken. */
+    public const RETRY_AFTER = 5;
+
+    /**
+     * Where the door's files are: not in a cache directory, those are wiped by every purge.
+     *
+     * @param string $dataroot
+     * @return string
+     */
+    public static function directory(string $dataroot): string {
+        return $dataroot . '/local_examstream';
+    }
+
+    /**
+     * Reads the door file.
+     *
+     * It is PHP, so that opcache keeps it in memory. Its name stays and its time of modification is written in it,
+     * so a stale copy in opcache is noticed whatever opcache.validate_timestamps says.
+     *
+     * @param string $dataroot
+     * @return array|null null while it is missing.
+     */
+    public static function read(string $dataroot): ?array {
+        $file = self::directory($dataroot) . '/door.php';
+        $modified = @filemtime($file);
+        if ($modified === false || !is_readable($file)) {
+            return null;
+        }
+        $door = include($file);
+        if ($door['written'] !== $modified && function_exists('opcache_invalidate')) {
+            opcache_invalidate($file, true);
+            $door = include($file);
+        }
+        return $door;
+    }
+
+    /**
+     * The reply to a request.
+     *
+     * @param string $dataroot
+     * @param string $body
+     * @param float $now the time of receipt.
+     * @param backend $backend
+     * @return array [HTTP status, body]
+     */
+    public static function reply(string $dataroot, string $body, float $now, backend $backend): array {
+        try {
+            $door = self::read($dataroot);
+            if ($door === null || !$door['open'] || !$backend->is_available()) {
+                throw new refusal(503, ['error' => 'unavailable', 'saved' => 0]);
+            }
+            $data = validator::decode($body, $door['limits']);
+            $grant = token::verify($data['token'] ?? null, $door['keys'], $door['site'], $now);
+            if ($grant === null) {
+                throw new refusal(403, ['error' => 'token']);
+            }
+            if (is_file(self::closed_mark($dataroot, $grant->attempt))) {
+                throw new refusal(410, ['error' => 'finished']);
+            }
+            return self::accept($grant, $data, $now, $door['limits'], $backend);
+        } catch (refusal $refusal) {
+            return [$refusal->status, $refusal->body];
+        }
+    }
+
+    /**
+     * Hands the records of a request over.
+     *
+     * @param grant $grant
+     * @param array $data the decoded request.
+     * @param float $now
+     * @param array $limits
+     * @param backend $backend
+     * @return array [HTTP status, body]
+     */
+    public static function accept(grant $grant, array $data, float $now, array $limits, backend $backend): array {
+        $lines = validator::lines($grant, $data, $now, $limits);
+        $saved = $lines ? $backend->put($lines) : 0;
+        if ($saved < count($lines)) {
+            throw new refusal(503, ['error' => 'full', 'saved' => $saved]);
+        }
+        return [200, ['saved' => $saved, 'now' => round($now, 6)]];
+    }
+
+    /**
+     * The file that says that an attempt takes nothing more.
+     *
+     * @param string $dataroot
+     * @param int $attempt
+     * @return string
+     */
+    public static function closed_mark(string $dataroot, int $attempt): string {
+        return self::directory($dataroot) . '/closed/' . ($attempt % 256) . '/' . $attempt;
+    }
+}

@@ -1,0 +1,134 @@
+<?php
+// This file is part of Moodle - https://moodle.org/
+//
+// Moodle is free software: you can redistribute it and/or modify
+// it under the terms of the GNU General Public License as published by
+// the Free Software Foundation, either version 3 of the License, or
+// (at your option) any later version.
+//
+// Moodle is distributed in the hope that it will be useful,
+// but WITHOUT ANY WARRANTY; without even the implied warranty of
+// MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+// GNU General Public License for more details.
+//
+// You should have received a copy of the GNU General Public License
+// along with Moodle.  If not, see <https://www.gnu.org/licenses/>.
+
+namespace local_examstream\privacy;
+
+use core_privacy\local\metadata\collection;
+use core_privacy\local\request\approved_contextlist;
+use core_privacy\local\request\approved_userlist;
+use core_privacy\local\request\contextlist;
+use core_privacy\local\request\userlist;
+use core_privacy\local\request\writer;
+use local_examstream\local\backend;
+use local_examstream\local\resume;
+use local_examstream\local\site;
+
+/**
+ * What is kept about whom.
+ *
+ * In Moodle's database: nothing. Answers go to the delivery stream and the state store, which this plugin writes and
+ * reads but cannot delete from: their terms of retention are set there. What the state store has of an attempt is
+ * exported with it; a mark that an attempt takes nothing more names the attempt only.
+ *
+ * @package   local_examstream
+ * @copyright 2026 The Exam Stream contributors
+ * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
+ */
+class provider implements
+    \core_privacy\local\metadata\provider,
+    \core_privacy\local\request\core_userlist_provider,
+    \core_privacy\local\request\plugin\provider {
+    #[\Override]
+    public static function get_metadata(collection $collection): collection {
+        $fields = [];
+        foreach (['student_id', 'attempt', 'answers', 'times', 'signals'] as $field) {
+            $fields[$field] = "privacy:metadata:$field";
+        }
+        $collection->add_external_location_link('firehose', $fields, 'privacy:metadata:firehose');
+        $collection->add_external_location_link('statestore', $fields, 'privacy:metadata:statestore');
+        return $collection;
+    }
+
+    #[\Override]
+    public static function get_contexts_for_userid(int $userid): contextlist {
+        $contexts = new contextlist();
+        $contexts->add_from_sql(
+            "SELECT DISTINCT ctx.id
+               FROM {quiz_attempts} a
+               JOIN {course_modules} cm ON cm.instance = a.quiz
+               JOIN {modules} m ON m.id = cm.module AND m.name = 'quiz'
+               JOIN {context} ctx ON ctx.instanceid = cm.id AND ctx.contextlevel = :level
+              WHERE a.userid = :userid",
+            ['level' => CONTEXT_MODULE, 'userid' => $userid]
+        );
+        return $contexts;
+    }
+
+    #[\Override]
+    public static function get_users_in_context(userlist $userlist): void {
+        $context = $userlist->get_context();
+        if ($context instanceof \context_module) {
+            $userlist->add_from_sql('userid', self::attempts_sql('a.userid'), ['cmid' => $context->instanceid]);
+        }
+    }
+
+    #[\Override]
+    public static function export_user_data(approved_contextlist $contextlist): void {
+        global $DB;
+        $backend = \core\di::get(backend::class);
+        if (!$backend->is_available()) {
+            return;
+        }
+        $userid = (int) $contextlist->get_user()->id;
+        foreach ($contextlist->get_contexts() as $context) {
+            if (!$context instanceof \context_module) {
+                continue;
+            }
+            $attempts = $DB->get_records_sql(
+                self::attempts_sql('a.*') . ' AND a.userid = :userid',
+                ['cmid' => $context->instanceid, 'userid' => $userid]
+            );
+            foreach ($attempts as $attempt) {
+                $state = $backend->state(site::id(), (int) $attempt->id);
+                if ($state !== null && resume::belongs($state, $attempt)) {
+                    writer::with_context($context)->export_data(
+                        [get_string('pluginname', 'local_examstream'), (string) $attempt->attempt],
+                        (object) $state
+                    );
+                }
+            }
+        }
+    }
+
+    #[\Override]
+    public static function delete_data_for_all_users_in_context(\context $context): void {
+        // Moodle's database has nothing of it; see the description of the external locations.
+    }
+
+    #[\Override]
+    public static function delete_data_for_user(approved_contextlist $contextlist): void {
+        // As above.
+    }
+
+    #[\Override]
+    public static function delete_data_for_users(approved_userlist $userlist): void {
+        // As above.
+    }
+
+    /**
+     * The attempts of a quiz.
+     *
+     * @param string $fields
+     * @return string
+     */
+    private static function attempts_sql(string $fields): string {
+        return "SELECT $fields
+                  FROM {quiz_attempts} a
+                  JOIN {course_modules} cm ON cm.instance = a.quiz
+                  JOIN {modules} m ON m.id = cm.module AND m.name = 'quiz'
+                 WHERE cm.id = :cmid";
+    }
+}

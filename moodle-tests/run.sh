@@ -1,0 +1,107 @@
+#!/bin/sh
+# The plugin in a real Moodle: try it, or test it.
+#
+#   run.sh packages                  the Debian packages the rest needs
+#   run.sh moodle                    serve the course Maths competition until Ctrl-C
+#   run.sh test [full]               PHPUnit, then the browser tests (full: the long ones
+#                                    too, and core's own quiz suite with and without us)
+#   run.sh browser [full|FILE...]    the browser tests alone, or some of them
+#   run.sh bench-door                what one request costs, against core's autosave
+#   run.sh phpunit [arguments]       the plugin's PHPUnit suite alone
+#   run.sh amd                       build and lint moodle-plugin/amd with Moodle's own grunt
+#
+# --require-moodle, before the command, makes a missing Moodle a failure instead
+# of a skip. See env.sh for the environment variables.
+set -u
+. "$(dirname -- "$0")/env.sh"
+
+ADMIN_PASSWORD=Admin-2026
+PASSWORD=Maths-2026
+required=no
+[ "${1:-}" = --require-moodle ] && { required=yes; shift; }
+command=${1:-}; [ $# -gt 0 ] && shift
+[ "$command" = packages ] && { es_packages | tr -s ' ' '\n'; exit 0; }
+
+# One loud line where there is no Moodle.
+need_moodle() {
+    moodle=$(es_find_moodle) && return
+    say "SKIPPED: the Moodle suites, because no Moodle is to be had: set MOODLE_DIR to a Moodle source tree"
+    [ "$required" = yes ] && exit 1
+    exit 0
+}
+
+begin() {
+    need_moodle
+    es_begin
+    chown "$web" "$work/log" "$work/tmp" "$work/run"
+    es_extension
+    [ -n "${MOODLE_TESTS_INI:-}" ] || { es_redis_start; es_serve_start; }
+    es_copy
+}
+
+serve_site() {
+    es_site; es_web_start; es_vars
+}
+
+case $command in
+moodle)
+    begin
+    serve_site
+    cat <<TEXT
+
+Moodle is at   http://127.0.0.1:$http_port/course/view.php?name=MATHS
+  students     student01 … student20     $PASSWORD
+  invigilator  invigilator               $PASSWORD
+  admin        admin                     $ADMIN_PASSWORD
+Ctrl-C ends it and leaves nothing behind.
+
+TEXT
+    # In the background, so that Ctrl-C need not wait for it.
+    while sleep 60 & wait $!; do
+        es_php "$site/admin/cli/cron.php" --keep-alive=0 > "$work/log/cron.log" 2>&1 & wait $!
+    done
+    ;;
+test)
+    begin
+    summary=
+    es_suite 'PHPUnit of the plugin' phpunit.log es_phpunit --testsuite local_examstream_testsuite
+    if [ "${1:-}" = full ]; then
+        es_suite "core's mod_quiz with the plugin" core-with.log es_phpunit --testsuite mod_quiz_testsuite
+        es_suite "core's mod_quiz without it" core-without.log es_phpunit_stock --testsuite mod_quiz_testsuite
+    fi
+    serve_site
+    es_suite 'browser' browser.log es_browser "$@"
+    printf '\n%s' "$summary"
+    case $summary in *FAILED*) exit 1 ;; esac
+    ;;
+browser)
+    begin
+    serve_site
+    es_browser "$@"
+    ;;
+bench-door)
+    begin
+    serve_site
+    es_node "$here/browser/bench-door.mjs"
+    ;;
+amd)
+    need_moodle; es_begin; es_copy
+    es_amd
+    rm -rf "$repo/moodle-plugin/amd/build"
+    cp -R "$site/local/examstream/amd/build" "$repo/moodle-plugin/amd/build"
+    ;;
+at) # work directory, function, arguments: the browser tests handle the servers of a running site by this
+    work=$1; shift
+    . "$work/vars"
+    "$@"
+    ;;
+phpunit)
+    begin
+    [ $# -gt 0 ] || set -- --testsuite local_examstream_testsuite
+    es_phpunit "$@"
+    ;;
+*)
+    sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+    ;;
+esac
