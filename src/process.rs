@@ -112,7 +112,6 @@ pub fn put(stream: &str, lines: &[&[u8]]) -> usize {
         Ok(Appended::All) => lines.len(),
         Ok(Appended::Some(accepted)) => accepted,
         Err(error) => {
-            open.spool.count_refused(lines.len() as u64);
             local.failed(&open.config, error.to_string());
             0
         }
