@@ -4,7 +4,8 @@
 #
 # One PHP process puts 200-byte records; they are durable in its spool, signed,
 # and delivered to `exam-stream serve`, which checks the signature and
-# acknowledges after fdatasync. The spool is on the disk of $TMPDIR.
+# acknowledges after fdatasync. Spool and cold storage are on a disk:
+# in $BENCH_TMP, or /var/tmp, because /tmp may be memory.
 
 path_run() { # TITLE SECONDS WAY
     echo
@@ -18,7 +19,7 @@ path_run() { # TITLE SECONDS WAY
         php bench/path.php blocking "$2" exam "$endpoint" 2>"$work/sent"
     else
         # shellcheck disable=SC2086 # a list of -d options
-        php $settings -d "exam_stream.spool_max_bytes=${SPOOL_MAX_BYTES:-1G}" bench/path.php put "$2" exam 2>"$work/sent"
+        php $settings bench/path.php put "$2" exam 2>"$work/sent"
     fi
     sent=$(tail -n 1 "$work/sent")
     case $sent in '' | *[!0-9]*) cat "$work/sent" >&2; fail "the run broke off" ;; esac
@@ -29,7 +30,11 @@ path_run() { # TITLE SECONDS WAY
 
 path_bench() {
     seconds=${1:-30}
+    TMPDIR=${BENCH_TMP:-/var/tmp}
     begin
+    case $(stat -f -c %T "$work") in
+    tmpfs | ramfs) fail "$work is in memory: set BENCH_TMP to a directory on a disk" ;;
+    esac
     start_redis
     echo "200-byte records from one PHP process, $seconds s, $(nproc) cores, PHP $(php -r 'echo PHP_VERSION;')"
     path_run 'exam_stream_put_many(), 100 a call, write-through off' "$seconds" off

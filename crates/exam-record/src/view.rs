@@ -234,10 +234,10 @@ fn extra(line: &[u8]) -> BTreeMap<String, Box<RawValue>> {
     let mut extra = BTreeMap::new();
     let read = members(line, |key, value| {
         let key = string_bytes(key).unwrap_or_default();
-        if let (Ok(key), Some(value)) = (std::str::from_utf8(&key), raw_json(value)) {
-            if !ENVELOPE.contains(&key) {
-                extra.insert(key.to_owned(), value);
-            }
+        if let (Ok(key), Some(value)) = (std::str::from_utf8(&key), raw_json(value))
+            && !ENVELOPE.contains(&key)
+        {
+            extra.insert(key.to_owned(), value);
         }
     });
     // It was parsed before, so it is JSON.

@@ -150,7 +150,11 @@ impl Sampler {
             }
             worker.finish()
         });
-        Ok(Sampler { offer, next: 0, thread })
+        Ok(Sampler {
+            offer,
+            next: 0,
+            thread,
+        })
     }
 
     pub fn offer(&mut self, sent: u64, line: &[u8]) {
