@@ -88,8 +88,7 @@ test)
     summary=
     es_suite 'PHPUnit of the plugin' phpunit.log es_phpunit --testsuite local_examstream_testsuite
     if [ "${1:-}" = full ]; then
-        es_suite "core's mod_quiz with the plugin" core-with.log es_phpunit --testsuite mod_quiz_testsuite
-        es_suite "core's mod_quiz without it" core-without.log es_phpunit_stock --testsuite mod_quiz_testsuite
+        es_suite "core's mod_quiz, same without us" core.log es_compare_core
     fi
     serve_site
     es_suite 'browser' browser.log es_browser "$@"

@@ -73,6 +73,8 @@ export class Browser {
         browser.context = browser.cdp.contexts()[0];
         browser.page = browser.context.pages()[0] ?? await browser.context.newPage();
         await browser.page.setViewportSize({width, height});
+        // A small machine that also runs the servers.
+        browser.context.setDefaultTimeout(60000);
         browser.errors = [];
         browser.page.on('pageerror', error => browser.errors.push(error.message));
         return browser;
