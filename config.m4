@@ -10,14 +10,9 @@ if test "$PHP_EXAM_STREAM" != "no"; then
   if test "$CARGO" = "no"; then
     AC_MSG_ERROR([exam_stream is written in Rust: install Rust 1.88 or later (https://rustup.rs)])
   fi
-  AC_CHECK_PROG([HAVE_CLANG], [clang], [yes], [no])
-  if test "$HAVE_CLANG" = "no"; then
-    AC_MSG_ERROR([exam_stream needs clang and libclang to read PHP's headers: install libclang-dev and clang])
-  fi
-
-  dnl PHP_ADD_MAKEFILE_FRAGMENT puts our rule beside those of phpize.
+  dnl libclang (apt: libclang-dev), which reads PHP's headers, is looked for by the build itself.
   PHP_MODULES="$PHP_MODULES \$(phplibdir)/exam_stream.so"
   PHP_SUBST([CARGO])
   PHP_SUBST([PHP_MODULES])
-  PHP_ADD_MAKEFILE_FRAGMENT([$ext_srcdir/Makefile.frag])
+  PHP_ADD_MAKEFILE_FRAGMENT([$abs_srcdir/Makefile.frag], [$abs_srcdir], [$abs_builddir])
 fi

@@ -70,7 +70,7 @@ if ($hassiteconfig) {
             new lang_string('setting_quizdefault_desc', 'local_examstream'),
             site::DEFAULTS['quizdefault']
         ));
-        $publish(new admin_setting_configselect(
+        $settings->add(new admin_setting_configselect(
             'local_examstream/mode',
             new lang_string('setting_mode', 'local_examstream'),
             new lang_string('setting_mode_desc', 'local_examstream'),

@@ -19,9 +19,11 @@ MOODLE_BRANCH=MOODLE_405_STABLE
 
 # What a bare Debian 12/13 or Ubuntu 24.04 needs; `dev` installs it.
 es_packages() {
-    echo "ca-certificates curl git mariadb-server-core mariadb-server mariadb-client nginx-light redis-server" \
+    echo "ca-certificates curl git mariadb-server-core mariadb-client-core nginx redis-server" \
          "php-cli php-fpm php-mysql php-curl php-gd php-intl php-mbstring php-soap php-xml php-zip" \
-         "phpunit php-mikey179-vfsstream chromium nodejs npm procps util-linux"
+         "phpunit php-mikey179-vfsstream nodejs npm procps util-linux"
+    # Ubuntu's chromium is a snap, which needs more than a package manager; es_chromium fetches one there.
+    grep -q '^ID=ubuntu' /etc/os-release 2>/dev/null || echo chromium
 }
 
 say() { printf '%s\n' "$*" >&2; }
@@ -280,8 +282,6 @@ es_build_stock() {
 es_build_site() {
     es_snapshot stock "$(es_versions | es_hash)" es_build_stock
     es_upgrade
-    es_phpunit_tools
-    cp "$here/site.php" "$work/site.php"
     es_php "$work/site.php" --moodle="$site" > "$work/log/site.log" 2>&1 || die "the course cannot be built: $(tail -n 5 "$work/log/site.log")"
 }
 
@@ -291,6 +291,8 @@ es_upgrade() {
 
 # Brings up the site for the browser: the database, the course, the plugin as it is now.
 es_site() {
+    cp "$here/site.php" "$work/site.php"
+    es_phpunit_tools
     es_snapshot site "$({ es_versions; es_plugin_key; cat "$here/site.php"; } | es_hash)" es_build_site
     # The cached caches know another build of the plugin, and may know another port.
     es_php "$site/admin/cli/purge_caches.php" >/dev/null || die "Moodle's caches cannot be purged"
@@ -355,10 +357,17 @@ es_suite() { # name, log, command...
 "
 }
 
+# Debian's Chromium, else the one that Playwright offers.
+es_chromium() {
+    command -v chromium || command -v google-chrome && return
+    PLAYWRIGHT_BROWSERS_PATH=$cache/chromium node "$modules/playwright-core/cli.js" install --with-deps chromium >&2 &&
+        find "$cache/chromium" -type f -name chrome -perm -u+x | grep .
+}
+
 # Node with what the browser tests need to know.
 es_node() {
     modules=$(es_npm "$here/browser") || die "npm cannot install playwright-core"
-    chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome) || die "chromium is not installed"
+    chromium=$(es_chromium) || die "no Chromium is to be had: install the package chromium"
     mkdir -p "$work/profiles"
     ES_URL=http://127.0.0.1:$http_port ES_WORK=$work ES_SITE=$site ES_PASSWORD=$PASSWORD ES_MODULES=$modules ES_RUN=$here/run.sh \
         ES_PROFILES=$work/profiles ES_CHROMIUM=$chromium ES_RECORDS=${ES_RECORDS:-$work/serve/cold} node "$@"
@@ -393,6 +402,10 @@ es_fpm_kill() {
 
 es_unload() { mv "$work/php.d/exam_stream.ini" "$work/php.d/exam_stream.off"; es_stop fpm; es_fpm_start; }
 es_load() { mv "$work/php.d/exam_stream.off" "$work/php.d/exam_stream.ini"; es_stop fpm; es_fpm_start; }
+
+es_opcache() { # 0 or 1
+    echo "opcache.enable=$1" > "$work/php.d/opcache.ini"; es_stop fpm; es_fpm_start
+}
 
 es_nginx_start() {
     nginx=$(PATH=$PATH:/usr/sbin command -v nginx) || die "nginx is not installed"

@@ -89,8 +89,9 @@ static AGGREGATE_BYTES: Entry = entry(c"exam_stream.aggregate_bytes", c"64K", |v
     in_range(bytes(v), 1, 1000 << 10)
         .ok_or("a size up to 1000K, the greatest Firehose record; 1 sends every line alone")
 });
+// php.ini turns a bare `off` into the empty string, and `on` into "1".
 static SENDER: Entry = entry(c"exam_stream.sender", c"auto", |v| match v {
-    "auto" | "off" => Ok(()),
+    "auto" | "1" | "off" | "" => Ok(()),
     _ => Err("\"auto\", or \"off\" where `exam-stream drain` sends the spool"),
 });
 static SHUTDOWN_MS: Entry = entry(c"exam_stream.shutdown_ms", c"1500", |v| {
@@ -107,10 +108,10 @@ static STATE_URL: Entry = entry(c"exam_stream.state_url", c"", |v| {
 static STATE_TIMEOUT_MS: Entry = entry(c"exam_stream.state_timeout_ms", c"150", |v| {
     in_range(v.parse().ok(), 1, 60_000).ok_or("a number of milliseconds from 1 to 60000")
 });
-static LOG: Entry = entry(c"exam_stream.log", c"", |v| match v {
-    "" | "off" | "stderr" => Ok(()),
+static LOG: Entry = entry(c"exam_stream.log", c"error_log", |v| match v {
+    "error_log" | "1" | "off" | "" | "stderr" => Ok(()),
     v if v.starts_with('/') => Ok(()),
-    _ => Err("empty (PHP's error_log), \"stderr\", \"off\" or an absolute path"),
+    _ => Err("\"error_log\" (PHP's), \"stderr\", \"off\" or an absolute path"),
 });
 
 static DEFINITIONS: IniEntryDefs<14> = IniEntryDefs::new([
@@ -256,14 +257,14 @@ impl Config {
             sync: millis(&SYNC_MS),
             linger: millis(&LINGER_MS),
             aggregate_bytes: size(&AGGREGATE_BYTES) as usize,
-            sends: get(&SENDER) == "auto",
+            sends: matches!(get(&SENDER).as_str(), "auto" | "1"),
             shutdown: millis(&SHUTDOWN_MS),
             state_url: optional(&STATE_URL),
             state_timeout: millis(&STATE_TIMEOUT_MS),
             log: match get(&LOG).as_str() {
-                "" => Log::Php,
+                "error_log" | "1" => Log::Php,
                 "stderr" => Log::Stderr,
-                "off" => Log::Off,
+                "off" | "" => Log::Off,
                 path => Log::File(path.into()),
             },
         }

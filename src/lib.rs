@@ -8,14 +8,14 @@
 //!
 //! | module | role |
 //! |---|---|
-//! | [`lifecycle`] | PHP's hooks: who calls which, when, and what must not happen there |
-//! | [`ini`] | the settings, checked when given |
-//! | [`process`] | what one process holds: spool, segments, sender; and forks |
-//! | [`functions`] | the functions: arguments, errors, results |
-//! | [`convert`] | PHP values to JSON and back |
-//! | [`reader`] | `exam_stream_state()`: the state store, asked on PHP's thread |
-//! | [`log`] | where an administrator reads what went wrong |
-//! | [`info`] | `exam_stream_stats()` and phpinfo() |
+//! | `lifecycle` | PHP's hooks: who calls which, when, and what must not happen there |
+//! | `ini` | the settings, checked when given |
+//! | `process` | what one process holds: spool, segments, sender; and forks |
+//! | `functions` | the functions: arguments, errors, results |
+//! | `convert` | PHP values to JSON and back |
+//! | `reader` | `exam_stream_state()`: the state store, asked on PHP's thread |
+//! | `log` | where an administrator reads what went wrong |
+//! | `info` | `exam_stream_stats()` and phpinfo() |
 
 mod convert;
 mod functions;

@@ -112,7 +112,6 @@ pub fn put(stream: &str, lines: &[&[u8]]) -> usize {
         Ok(Appended::All) => lines.len(),
         Ok(Appended::Some(accepted)) => accepted,
         Err(error) => {
-            open.spool.count_refused(lines.len() as u64);
             local.failed(&open.config, error.to_string());
             0
         }
@@ -317,11 +316,11 @@ struct EnvironmentLock(Option<unsafe extern "C" fn()>);
 
 impl EnvironmentLock {
     fn take() -> Self {
-        if let Some(lock) = php_function(c"tsrm_env_lock") {
+        if let Some(lock) = php_symbol(c"tsrm_env_lock") {
             // SAFETY: PHP's own lock, released in `drop` by this thread.
             unsafe { lock() };
         }
-        Self(php_function(c"tsrm_env_unlock"))
+        Self(php_symbol(c"tsrm_env_unlock"))
     }
 }
 
@@ -335,7 +334,7 @@ impl Drop for EnvironmentLock {
 }
 
 /// A `void name(void)` that only some builds of PHP export.
-fn php_function(name: &CStr) -> Option<unsafe extern "C" fn()> {
+fn php_symbol(name: &CStr) -> Option<unsafe extern "C" fn()> {
     // SAFETY: looks a name up in what is loaded.
     let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
     // SAFETY: a null or a function of that type; null is None.

@@ -341,11 +341,15 @@ final class door_test extends stream_testcase {
     }
 
     /**
-     * A site that uses the web service has no second door.
+     * A page that is open while the site turns to the web service goes on as it began; switched off is switched off.
      */
-    public function test_door_is_shut_where_the_web_service_is_used(): void {
+    public function test_open_page_goes_on_when_new_ones_use_the_web_service(): void {
         $this->open_page();
         set_config('mode', 'ws', 'local_examstream');
+        keys::publish();
+        $this->assertSame(200, $this->knock([$this->record()])[0]);
+        $this->stream->records = [];
+        set_config('enabled', 0, 'local_examstream');
         keys::publish();
         $this->assert_refused(503, 'unavailable', $this->knock([$this->record()]));
     }

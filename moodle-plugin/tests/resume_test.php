@@ -126,6 +126,24 @@ final class resume_test extends stream_testcase {
     }
 
     /**
+     * After a checked answer the next one is brought back where the behaviour allows one; a graded question stays.
+     */
+    public function test_answer_after_a_check_is_restored_where_the_behaviour_allows_one(): void {
+        foreach (['adaptive' => true, 'interactive' => true, 'immediatefeedback' => false] as $behaviour => $again) {
+            $hints = [['text' => 'Try again', 'format' => FORMAT_HTML], ['text' => 'And again', 'format' => FORMAT_HTML]];
+            $this->start([['shortanswer', 'frogtoad', ['hint' => $hints]]], ['preferredbehaviour' => $behaviour]);
+            $this->post([1 => ['answer' => 'wrong', '-submit' => '1']], "{$this->page}:0:1");
+            if ($behaviour === 'interactive') {
+                $this->post([1 => ['-tryagain' => '1']], "{$this->page}:0:1");
+            }
+            $this->turn_page();
+            $this->answer(1, ['answer' => 'frog']);
+            $this->assertSame($again ? [1] : [], $this->resume(), $behaviour);
+            $this->assertSame($again ? 'frog' : 'wrong', $this->usage()->get_question_attempt(1)->get_last_qt_var('answer'));
+        }
+    }
+
+    /**
      * A choice that was cleared stays cleared, over what Moodle had autosaved.
      */
     public function test_cleared_choice_is_restored_as_cleared(): void {

@@ -161,7 +161,7 @@ final class settings_test extends stream_testcase {
         $this->setAdminUser();
         keys::publish();
         $this->assertTrue(door::read($CFG->dataroot)['open']);
-        admin_write_settings((object) ['s_local_examstream_mode' => 'ws']);
+        admin_write_settings((object) ['s_local_examstream_enabled' => 0]);
         $this->assertFalse(door::read($CFG->dataroot)['open']);
     }
 

@@ -80,10 +80,10 @@ behaviour('killed while offline: the same profile brings the answers back', {}, 
     const before = await browser.readAll(quiz);
     browser.kill();
     const again = await enter({profile: browser.profile});
-    await until('they are on the screen', async() => {
-        const now = await again.readAll(quiz).catch(() => null);
-        return JSON.stringify(now) === JSON.stringify(before);
-    }, 15000);
+    // They are sent, and the page is loaded again with them.
+    await sleep(4000);
+    await again.ready();
+    assert.deepEqual(await again.readAll(quiz), before);
 });
 
 behaviour('what another user left in the browser is deleted, never sent', {}, async({quiz, enter, username}) => {
@@ -201,6 +201,45 @@ behaviour('essay in the editor with an attachment: both are still there', {quiz:
         await again.page.locator('.filemanager .fp-filename', {hasText: 'frog.txt'}).first().waitFor();
         assert.match(await again.question(1).locator('textarea').inputValue(), /There was a frog\./);
     });
+
+behaviour('drag and drop, menus and embedded answers: captured and restored', {quiz: {questions: ['ddwtos:fox', 'ddimageortext:xsection',
+    'ddmarker:mkmap', 'gapselect:missingchoiceno', 'multianswer:twosubq', 'ordering:moodle', 'calculatedsimple:sumwithvariants']}},
+async({quiz, enter}) => {
+    const browser = await enter();
+    const {page} = browser;
+    // Words and images are dropped by the keyboard, as their types offer it.
+    for (const [slot, zone] of [[1, '.drop'], [2, '.dropzone']]) {
+        await browser.question(slot).locator(zone).nth(1).focus();
+        await page.keyboard.press('Space');
+        // It flies there.
+        await sleep(700);
+    }
+    const drag = async(from, to) => {
+        await from.scrollIntoViewIfNeeded();
+        const [a, b] = [await from.boundingBox(), await to.boundingBox()];
+        await page.mouse.move(a.x + a.width / 2, a.y + a.height / 2);
+        await page.mouse.down();
+        await page.mouse.move(b.x + b.width / 2, b.y + b.height / 2 + 5, {steps: 12});
+        await page.mouse.up();
+    };
+    await browser.question(3).locator('.marker:visible').first().focus();
+    for (const key of ['Space', ...Array(6).fill('ArrowUp')]) {
+        await page.keyboard.press(key);
+    }
+    await browser.question(4).locator('select').first().selectOption({index: 1});
+    await browser.question(5).locator('select').first().selectOption({index: 1});
+    const items = browser.question(6).locator('.sortableitem, li[id^=ordering_item]');
+    await drag(items.nth(0), items.nth(2));
+    await browser.question(7).locator('input[type=text]').first().fill('5.5');
+    const slots = [1, 2, 3, 4, 5, 6, 7];
+    await browser.saved(slots);
+    await sleep(500);
+    const before = await browser.readAll(quiz);
+    assert.match(before[1] + before[2], /p\d=[1-9].*p\d=[1-9]/, 'nothing was dropped');
+    browser.kill();
+    const again = await enter();
+    assert.deepEqual(await again.readAll(quiz), before);
+});
 
 behaviour('a preview is streamed and marked as one', {username: 'invigilator'}, async({quiz, enter}) => {
     const browser = await enter();

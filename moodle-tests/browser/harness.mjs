@@ -99,6 +99,10 @@ export class Browser {
         // Requests that the page makes beside may start a session of their own: then Moodle asks again.
         for (let tries = 3; tries > 0; tries--) {
             await this.page.goto(`${url}/login/index.php`, {waitUntil: 'networkidle'});
+            if (!await this.page.locator('#username').count()) {
+                // The profile of a browser that was killed may still be logged in.
+                return;
+            }
             await this.page.fill('#username', username);
             await this.page.fill('#password', password);
             await Promise.all([this.page.waitForNavigation(), this.page.click('#loginbtn')]);
@@ -178,7 +182,8 @@ export class Browser {
                     || (control.type === 'hidden' && question.querySelector(`input[type=checkbox][name="${control.name}"]`))) {
                     return;
                 }
-                values.push(`${name}=${control.value}`);
+                // An empty drop zone says 0, or nothing.
+                values.push(`${name}=${/^p\d+$/.test(name) && control.value === '0' ? '' : control.value}`);
             });
             return values.join('&');
         }, slot);
@@ -211,13 +216,15 @@ export class Browser {
 
     /** Waits until every mark on the page says that it is saved. */
     async saved(slots) {
-        await until(`slots ${slots} are marked as saved`, async() => {
+        let marks = [];
+        await until('all is marked as saved', async() => {
+            marks = [];
             for (const slot of slots) {
-                if (await this.mark(slot) !== 'saved') {
-                    return false;
-                }
+                marks.push(`${slot}: ${await this.mark(slot)}`);
             }
-            return true;
+            return marks.every(mark => mark.endsWith(': saved'));
+        }).catch(error => {
+            throw new Error(`${error.message} (${marks.join(', ')})`);
         });
     }
 }

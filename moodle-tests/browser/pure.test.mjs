@@ -3,11 +3,10 @@
 
 import assert from 'node:assert/strict';
 import {readFileSync} from 'node:fs';
-import {join} from 'node:path';
 import test, {mock} from 'node:test';
 
 const load = name => import('data:text/javascript,' + encodeURIComponent(
-    readFileSync(join(import.meta.dirname, `../../moodle-plugin/amd/src/${name}.js`), 'utf8')));
+    readFileSync(new URL(`../../moodle-plugin/amd/src/${name}.js`, import.meta.url), 'utf8')));
 const {isAnswered} = await load('answered');
 const {default: Clock} = await load('clock');
 

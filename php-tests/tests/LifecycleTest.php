@@ -48,7 +48,7 @@ final class LifecycleTest extends TestCase
             for ($i = 0; $i < 200; $i++) { posix_kill(posix_getpid(), SIGUSR1); usleep(100); }
             $status = file_get_contents("/proc/self/task/" . max(scandir("/proc/self/task")) . "/status");
             preg_match("/SigBlk:\s*(\w+)/", $status, $m);
-            return [count($seen), hexdec($m[1]) & (1 << (SIGUSR1 - 1))];', $this->settings($firehose));
+            return [count($seen), hexdec(substr($m[1], -8)) & (1 << (SIGUSR1 - 1))];', $this->settings($firehose));
         $this->assertGreaterThan(100, $signals[0]);
         $this->assertNotSame(0, $signals[1]);
     }

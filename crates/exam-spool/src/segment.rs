@@ -444,19 +444,30 @@ impl Segment {
                 source,
             }
         };
-        let mut state = self.state();
-        if state.header.notes.condemned {
-            drop(state);
-            return self
-                .move_out()
-                .map_err(failed("writing its records to a new segment"));
+        let (condemned, synced, punched, done) = {
+            let state = self.state();
+            (
+                state.header.notes.condemned,
+                state.synced,
+                state.punched,
+                state.done(),
+            )
+        };
+        let move_out = || {
+            self.move_out()
+                .map_err(failed("writing its records to a new segment"))
+        };
+        if condemned {
+            return move_out();
         }
         let len = self.len().map_err(failed("fstat"))?;
-        let punch = state.done() / PUNCH_STEP * PUNCH_STEP;
-        if state.synced == Some(len) && punch <= state.punched {
+        let punch = done / PUNCH_STEP * PUNCH_STEP;
+        if synced == Some(len) && punch <= punched {
             return Ok(false);
         }
+        // Without the lock: a disk may take its time, the cursors must not wait for it.
         if let Err(error) = sys::sync_data(&self.file) {
+            let mut state = self.state();
             let notes = Notes {
                 condemned: true,
                 ..state.header.notes
@@ -465,20 +476,20 @@ impl Segment {
                 .map_err(failed("condemning it"))?;
             drop(state);
             tracing::error!(segment = %self.name.id, %error, "fdatasync failed; its records move to a new segment");
-            return self
-                .move_out()
-                .map_err(failed("writing its records to a new segment"));
+            return move_out();
         }
-        if state.synced.is_none() {
+        if synced.is_none() {
             sys::sync_dir(self.spool.dir()).map_err(failed("syncing the directory"))?;
         }
-        state.synced = Some(len);
-        if punch > state.punched {
-            // Only what the cursors on disk are past; a file system that cannot keeps the bytes.
-            let from = state.punched.next_multiple_of(4096);
+        if punch > punched {
+            // Only what cursors that are on disk by now are past; a file system that cannot
+            // keeps the bytes.
+            let from = punched.next_multiple_of(4096);
             let _ = sys::punch(&self.file, from, punch - from);
-            state.punched = punch;
         }
+        let mut state = self.state();
+        state.synced = Some(len);
+        state.punched = punched.max(punch);
         Ok(true)
     }
 

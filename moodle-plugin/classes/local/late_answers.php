@@ -107,19 +107,18 @@ final class late_answers {
      */
     private static function steps_to_replace(question_usage_by_activity $usage, int $slot, array $answer): array {
         $qa = $usage->get_question_attempt($slot);
+        // As many steps as the page showed stay.
         $shown = (int) ($answer['fields'][':sequencecheck'] ?? 0);
         $steps = array_slice(iterator_to_array($qa->get_step_iterator()), $shown);
         $finish = end($steps);
-        if (
-            (int) $qa->get_database_id() !== $answer['qa'] || $shown < 1 || count($steps) > 2 || !$finish
-                || !$finish->has_behaviour_var('finish') || $answer['at'] < $qa->get_step(0)->get_timecreated()
-        ) {
+        if ($shown < 1 || count($steps) > 2 || !$finish || !$finish->has_behaviour_var('finish')) {
             return [];
         }
-        if (count($steps) === 2 && array_intersect_key($steps[0]->get_submitted_data(), array_flip(saved_response::NO_RESPONSE))) {
+        $response = count($steps) === 2 ? $steps[0]->get_submitted_data() : [];
+        if (array_intersect_key($response, array_flip(saved_response::NO_RESPONSE))) {
             return [];
         }
-        return self::is_there($qa, $answer) ? [] : $steps;
+        return resume::is_for($qa, $answer) && !self::is_there($qa, $answer) ? $steps : [];
     }
 
     /**

@@ -34,6 +34,9 @@ use question_usage_by_activity;
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 final class resume {
+    /** Seconds by which the clocks of two web servers may differ: one started the attempt, another made the page. */
+    private const CLOCK_SKEW = 5.0;
+
     /**
      * Restores an attempt of the current user.
      *
@@ -147,8 +150,22 @@ final class resume {
         $layout = array_flip(array_filter(explode(',', $attempt->layout)));
         return array_filter(
             array_intersect_key($answers, $layout),
-            fn($answer) => $answer['at'] >= $attempt->timestart
+            fn($answer) => $answer['at'] >= $attempt->timestart - self::CLOCK_SKEW
         );
+    }
+
+    /**
+     * Whether an answer was given to this question attempt.
+     *
+     * A redone question is another one; an edited preview's starts anew under the same id.
+     *
+     * @param question_attempt $qa
+     * @param array $answer
+     * @return bool
+     */
+    public static function is_for(question_attempt $qa, array $answer): bool {
+        return (int) $qa->get_database_id() === $answer['qa']
+            && $answer['at'] >= $qa->get_step(0)->get_timecreated() - self::CLOCK_SKEW;
     }
 
     /**
@@ -161,11 +178,7 @@ final class resume {
      */
     private static function apply_to_slot(question_usage_by_activity $usage, int $slot, array $answer): bool {
         $qa = $usage->get_question_attempt($slot);
-        // A redone question is another question attempt; an edited preview's starts anew under the same id.
-        if (
-            (int) $qa->get_database_id() !== $answer['qa'] || $qa->get_state()->is_finished()
-                || $answer['at'] < $qa->get_step(0)->get_timecreated()
-        ) {
+        if (!self::is_for($qa, $answer) || $qa->get_state()->is_finished()) {
             return false;
         }
         $post = self::as_post($qa, $answer['fields']);

@@ -377,12 +377,15 @@ impl Delivery<'_> {
         stream.probing = true;
         let mut status = self.shared.status.borrow_mut();
         let problem = status.problem(&format!("{name}: {error}"));
-        tracing::warn!(stream = %name, %error, "delivery is held");
         let told = status.stream(name);
         told.last_error = Some(problem.clone());
         match &mut told.hold {
             Some(hold) => hold.what = problem.what,
-            none => *none = Some(problem),
+            none => {
+                // Once per hold: it may last for hours, and is tried again each few seconds.
+                tracing::warn!(stream = %name, %error, "delivery is held");
+                *none = Some(problem);
+            }
         }
     }
 
