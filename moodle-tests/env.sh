@@ -9,6 +9,8 @@
 # Environment:
 #   MOODLE_DIR         a Moodle source tree to use instead of the cached one
 #   MOODLE_TESTS_WORK  keep the work directory here and take it up again next time
+#   EXAM_STREAM_SO     the extension, and EXAM_STREAM_BIN the program, so that they
+#                      are not built
 #   MOODLE_TESTS_INI   PHP INI lines to use instead of `extension=` our own build
 #   TEST_TMP           where the work directory is made (default /dev/shm, else /tmp)
 
@@ -127,14 +129,16 @@ es_extension() {
         printf '%s\n' "$MOODLE_TESTS_INI" > "$work/php.d/exam_stream.ini"
         return
     fi
-    target=${CARGO_TARGET_DIR:-$repo/target}/release
-    [ -f "$target/libexam_stream.so" ] && [ -x "$target/exam-stream" ] ||
+    if [ -z "${EXAM_STREAM_SO:-}" ] || [ -z "${EXAM_STREAM_BIN:-}" ]; then
         (cd "$repo" && cargo build --release -p exam-stream -p exam_stream >&2) || die "the extension does not build"
+        target=${CARGO_TARGET_DIR:-$repo/target}/release
+        EXAM_STREAM_SO=$target/libexam_stream.so EXAM_STREAM_BIN=$target/exam-stream
+    fi
     # Copies, because the web user may not be able to read the source tree, and
     # because a build must not change a library under a running php-fpm.
     rm -f "$work/exam_stream.so" "$work/exam-stream"
-    cp "$target/libexam_stream.so" "$work/exam_stream.so"
-    cp "$target/exam-stream" "$work/exam-stream"
+    cp "$EXAM_STREAM_SO" "$work/exam_stream.so"
+    cp "$EXAM_STREAM_BIN" "$work/exam-stream"
     mkdir -p "$work/spool" "$work/serve"
     chown "$web" "$work/spool" "$work/serve"
     redis_port=${redis_port:-$(es_port 16379)}
@@ -351,7 +355,10 @@ es_suite() { # name, log, command...
     say "── $suite"
     echo 1 > "$work/run/status"
     { "$@"; echo $? > "$work/run/status"; } 2>&1 | tee "$log"
-    figures=$(sed -n 's/.*\(OK ([^)]*)\)$/\1/p; s/^\(Tests: .*\)\.$/\1/p; s/^ℹ \(pass\|fail\) \([0-9]*\)$/\2 \1/p' "$log" | tr '\n' ' ')
+    # Node's figures in the form in which `dev` adds up those of all suites.
+    awk '/^ℹ (pass|fail|skipped) / { n[$2] += $3; found = 1 }
+        END { if (found) printf "%d passed, %d failed, %d skipped\n", n["pass"], n["fail"], n["skipped"] }' "$log" | tee -a "$log"
+    figures=$(sed -n 's/.*\(OK ([^)]*)\)$/\1/p; s/^\(Tests: .*\)\.$/\1/p; s/^\([0-9]* passed, .*\)/\1/p' "$log" | tr '\n' ' ')
     [ "$(cat "$work/run/status")" = 0 ] && verdict=ok || verdict=FAILED
     summary="$summary$(printf '%-34s %-7s %s' "$suite" "$verdict" "$figures")
 "

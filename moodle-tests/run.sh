@@ -25,13 +25,35 @@ command=${1:-}; [ $# -gt 0 ] && shift
 # One loud line where there is no Moodle.
 need_moodle() {
     moodle=$(es_find_moodle) && return
-    say "SKIPPED: the Moodle suites, because no Moodle is to be had: set MOODLE_DIR to a Moodle source tree"
+    skip "no Moodle is to be had: set MOODLE_DIR to a Moodle source tree"
+}
+
+skip() {
+    echo "SKIPPED: the Moodle suites, because $1"
     [ "$required" = yes ] && exit 1
     exit 0
 }
 
+# Moodle is one thing, what serves it another.
+need_tools() {
+    missing=
+    PATH=$PATH:/usr/sbin
+    for tool in mariadbd mariadb-install-db nginx redis-server php node npm setpriv ps; do
+        command -v "$tool" >/dev/null || missing="$missing $tool"
+    done
+    [ -z "$missing" ] || skip "these programs are not installed:$missing (moodle-tests/run.sh packages names their packages)"
+    for extension in curl gd intl mbstring mysqli soap xml zip; do
+        php -m | grep -qix "$extension" || missing="$missing $extension"
+    done
+    [ -z "$missing" ] || skip "PHP has no extension:$missing"
+    if grep -q "^\$branch *= *'405'" "$moodle/version.php" && php -r 'exit((int) (PHP_VERSION_ID < 80400));'; then
+        skip "Moodle 4.5 runs on PHP 8.1 to 8.3, and this is $(php -r 'echo PHP_VERSION;')"
+    fi
+}
+
 begin() {
     need_moodle
+    need_tools
     es_begin
     chown "$web" "$work/log" "$work/tmp" "$work/run"
     es_extension

@@ -56,7 +56,7 @@ behaviour('network cut and restored: marked as not saved, then saved', {}, async
     await browser.answer(quiz, 5, 2);
     await until('both are marked as not saved', async() =>
         await browser.mark(4) === 'unsaved' && await browser.mark(5) === 'unsaved');
-    assert.match(await browser.banner(), /No connection/);
+    assert.match(await browser.banner(), /do not reach the server/);
     assert.equal(await browser.mark(1), 'saved');
     await browser.network(true);
     await browser.saved([1, 4, 5]);

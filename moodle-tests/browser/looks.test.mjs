@@ -26,7 +26,7 @@ for (const [width, height] of [[360, 740], [1280, 900]]) {
 
             await browser.network(false);
             await browser.answer(quiz, 3, 1);
-            await until('the banner is there', async() => /No connection/.test(await browser.banner()));
+            await until('the banner is there', async() => /do not reach the server/.test(await browser.banner()));
             await browser.question(3).scrollIntoViewIfNeeded();
             await sleep(300);
             const banner = await browser.page.locator('.local-examstream-banner .alert').boundingBox();

@@ -26,8 +26,8 @@ defined('MOODLE_INTERNAL') || die();
 
 $string['banner_back'] = 'Connected again. All your answers are saved.';
 $string['banner_finished'] = 'This attempt is finished. What you change now is not saved.';
-$string['banner_kept'] = 'No connection to the server. Your answers are kept on this device and will be saved as soon as the connection is back. You can go on answering.';
-$string['banner_open'] = 'No connection to the server. Keep this page open: your answers will be saved as soon as the connection is back. You can go on answering.';
+$string['banner_kept'] = 'Your answers do not reach the server at the moment. They are kept on this device and will be saved as soon as the connection is back. You can go on answering.';
+$string['banner_open'] = 'Your answers do not reach the server at the moment. Keep this page open: they will be saved as soon as the connection is back. You can go on answering.';
 $string['banner_returning'] = 'Saving answers that were kept on this device…';
 $string['banner_token'] = 'Your answers are not being saved as you type. Reload this page to go on.';
 $string['cachedef_folded'] = 'What has been brought into silent attempts';
