@@ -32,10 +32,18 @@ pub enum NotJson {
 /// Checks that `text` is exactly one JSON value and makes one line of it: space around it is
 /// left off, a raw newline between tokens becomes a space. Nothing within a value is changed.
 pub fn validate_json_line(text: &[u8]) -> Result<Cow<'_, [u8]>, NotJson> {
+    one_line(text, |_, _| {})
+}
+
+/// [`validate_json_line`] and [`members`] in one reading.
+pub(crate) fn one_line<'a>(
+    text: &'a [u8],
+    member: impl FnMut(&'a [u8], &'a [u8]),
+) -> Result<Cow<'a, [u8]>, NotJson> {
     if text.len() > MAX_RECORD {
         return Err(NotJson::TooLong(text.len()));
     }
-    let scanned = scan(text, |_, _| {})?;
+    let scanned = scan(text, member)?;
     let value = &text[scanned.start..scanned.end];
     if !scanned.newline {
         return Ok(Cow::Borrowed(value));

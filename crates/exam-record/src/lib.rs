@@ -35,7 +35,7 @@ mod record;
 mod registers;
 mod view;
 
-pub use date::{event_date, event_time};
+pub use date::{Date, dated_line, event_time};
 pub use fold::{Folded, Op, fold};
 pub use json::{
     MAX_DEPTH, MAX_RECORD, NotJson, members, string_bytes, validate_json_line,
