@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use exam_record::{AttemptKey, AttemptView};
+use exam_record::{AttemptKey, AttemptView, without_lone_surrogates};
 use exam_state::BlockingReader;
 
 use crate::ini::Config;
@@ -31,8 +31,9 @@ pub fn read(key: &AttemptKey) -> Result<Option<Vec<u8>>, String> {
         let registers = reader.read(key).map_err(|e| e.to_string())?;
         registers
             .map(|registers| {
-                serde_json::to_vec(&AttemptView::new(key, &registers))
-                    .map_err(|e| format!("the state of {} cannot be shown: {e}", key.to_text()))
+                let json = serde_json::to_vec(&AttemptView::new(key, &registers))
+                    .map_err(|e| format!("the state of {} cannot be shown: {e}", key.to_text()))?;
+                Ok(without_lone_surrogates(&json).into_owned())
             })
             .transpose()
     })

@@ -1,31 +1,48 @@
 //! The event time of a line, read without parsing the rest of it.
 
-use crate::json::members;
+use std::borrow::Cow;
+
+use crate::json::{NotJson, members, one_line};
 use crate::record::{is_time_key, micros};
 
 /// The event time of a line in microseconds since 1970, UTC: `ts`, or the time of a bare record.
 pub fn event_time(line: &[u8]) -> Option<u64> {
-    let (mut ts, mut other) = (None, None);
-    members(line, |key, value| {
-        if key == b"ts" {
-            ts = micros(value);
-        } else if is_time_key(key) {
-            other = micros(value);
-        }
-    })
-    .ok()?;
-    ts.or(other)
+    let mut time = Time::default();
+    members(line, |key, value| time.see(key, value)).ok()?;
+    time.ts.or(time.other)
 }
 
-/// The UTC date (year, month, day) of a line's event time.
-pub fn event_date(line: &[u8]) -> Option<(i32, u8, u8)> {
-    let days = event_time(line)? / 86_400_000_000;
-    Some(civil(days))
+/// What [`validate_json_line`](crate::validate_json_line) makes of a text, and the UTC date (year,
+/// month, day) of its event time, in one reading.
+pub fn dated_line(text: &[u8]) -> Result<(Cow<'_, [u8]>, Option<Date>), NotJson> {
+    let mut time = Time::default();
+    let line = one_line(text, |key, value| time.see(key, value))?;
+    let days = time.ts.or(time.other).map(|micros| micros / 86_400_000_000);
+    Ok((line, days.map(civil)))
+}
+
+/// Year, month, day.
+pub type Date = (i32, u8, u8);
+
+#[derive(Default)]
+struct Time {
+    ts: Option<u64>,
+    other: Option<u64>,
+}
+
+impl Time {
+    fn see(&mut self, key: &[u8], value: &[u8]) {
+        if key == b"ts" {
+            self.ts = micros(value);
+        } else if is_time_key(key) {
+            self.other = micros(value);
+        }
+    }
 }
 
 /// Days since 1970-01-01 to a date of the Gregorian calendar, counted in years that begin in
 /// March, so that the leap day is the last of its year.
-fn civil(days: u64) -> (i32, u8, u8) {
+fn civil(days: u64) -> Date {
     const ERA: u64 = 146_097; // days in 400 years
     let days = days + 719_468; // since 0000-03-01
     let (era, day) = (days / ERA, days % ERA);

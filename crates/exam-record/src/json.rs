@@ -32,10 +32,18 @@ pub enum NotJson {
 /// Checks that `text` is exactly one JSON value and makes one line of it: space around it is
 /// left off, a raw newline between tokens becomes a space. Nothing within a value is changed.
 pub fn validate_json_line(text: &[u8]) -> Result<Cow<'_, [u8]>, NotJson> {
+    one_line(text, |_, _| {})
+}
+
+/// [`validate_json_line`] and [`members`] in one reading.
+pub(crate) fn one_line<'a>(
+    text: &'a [u8],
+    member: impl FnMut(&'a [u8], &'a [u8]),
+) -> Result<Cow<'a, [u8]>, NotJson> {
     if text.len() > MAX_RECORD {
         return Err(NotJson::TooLong(text.len()));
     }
-    let scanned = scan(text, |_, _| {})?;
+    let scanned = scan(text, member)?;
     let value = &text[scanned.start..scanned.end];
     if !scanned.newline {
         return Ok(Cow::Borrowed(value));
@@ -105,6 +113,26 @@ pub fn string_bytes(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
         out.push(plain);
     }
     Some(Cow::Owned(out))
+}
+
+/// JSON with U+FFFD for every escape of a lone surrogate. JSON allows such an escape, and so does
+/// the stream; but no Unicode text has one, and readers such as PHP's refuse the whole document.
+pub fn without_lone_surrogates(json: &[u8]) -> Cow<'_, [u8]> {
+    let mut out = Cow::Borrowed(json);
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'\\', json.get(at..).unwrap_or_default()) {
+        at += found;
+        let code = |at: usize| json.get(at..)?.strip_prefix(b"\\u").and_then(hex4);
+        at += match code(at) {
+            Some(0xD800..0xDC00) if matches!(code(at + 6), Some(0xDC00..0xE000)) => 12,
+            Some(0xD800..0xE000) => {
+                out.to_mut()[at + 2..at + 6].copy_from_slice(b"fffd");
+                6
+            }
+            _ => 2,
+        };
+    }
+    out
 }
 
 fn hex4(text: &[u8]) -> Option<u16> {

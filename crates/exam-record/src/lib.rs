@@ -35,9 +35,12 @@ mod record;
 mod registers;
 mod view;
 
-pub use date::{event_date, event_time};
+pub use date::{Date, dated_line, event_time};
 pub use fold::{Folded, Op, fold};
-pub use json::{MAX_DEPTH, MAX_RECORD, NotJson, members, string_bytes, validate_json_line};
+pub use json::{
+    MAX_DEPTH, MAX_RECORD, NotJson, members, string_bytes, validate_json_line,
+    without_lone_surrogates,
+};
 pub use key::{AttemptKey, Who};
 pub use order::Order;
 pub use record::{Bare, Ids, MAX_SLOT, Malformed, Parsed, Record, parse};

@@ -197,7 +197,7 @@ proptest! {
             let view = AttemptView::new(&folded.key, &registers);
             prop_assert!(serde_json::to_string(&view).is_ok());
         }
-        let _ = exam_record::event_date(&line);
+        let _ = exam_record::dated_line(&line);
     }
 
     #[test]
@@ -519,7 +519,7 @@ fn a_field_of_the_wrong_type_is_named() {
 
 #[test]
 fn the_date_of_a_line_is_its_event_time_in_utc() {
-    let date = |line: &str| exam_record::event_date(line.as_bytes());
+    let date = |line: &str| exam_record::dated_line(line.as_bytes()).ok()?.1;
     assert_eq!(date(r#"{"v":1,"ts":1763800000.5}"#), Some((2025, 11, 22)));
     assert_eq!(
         date(r#"{"fields":{"ts":0,"x":"\"ts\":0"},"ts":1763800000}"#),

@@ -191,3 +191,18 @@ fn a_lone_surrogate_keeps_its_code_point() {
         [b"\xED\xA0\xBD", "😀".as_bytes()].concat()
     );
 }
+
+#[test]
+fn lone_surrogates_are_replaced_and_nothing_else() {
+    for (json, expected) in [
+        (r#""\ud83d\ude00""#, r#""\ud83d\ude00""#),
+        (r#""\ud83d""#, r#""\ufffd""#),
+        (r#""\ude00\ud83d""#, r#""\ufffd\ufffd""#),
+        (r#""\ud83d\ud83d\ude00""#, r#""\ufffd\ud83d\ude00""#),
+        (r#""\\ud83d\n\u00e9""#, r#""\\ud83d\n\u00e9""#),
+        (r#""\"#, r#""\"#),
+    ] {
+        let replaced = exam_record::without_lone_surrogates(json.as_bytes());
+        assert_eq!(std::str::from_utf8(&replaced).unwrap(), expected);
+    }
+}

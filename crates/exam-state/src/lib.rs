@@ -41,6 +41,10 @@ pub trait StateStore: Send + Sync {
     async fn position(&self, name: &str) -> Result<Option<Vec<u8>>, StateError>;
 }
 
+/// How long an attempt is kept to which nothing happens: past any exam and the questions that
+/// follow it. Cold storage keeps the records, and `rebuild` brings them back.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(30 * 86_400);
+
 /// How a store is used.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -56,7 +60,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            ttl: None,
+            ttl: Some(DEFAULT_TTL),
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(5),
             ca_pem: None,

@@ -54,7 +54,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "into")]
     json: Option<PathBuf>,
     /// An attempt written is forgotten so many days later; 0: never
-    #[arg(long, env = "EXAM_STREAM_STATE_DAYS", default_value_t = 0)]
+    #[arg(long, env = "EXAM_STREAM_STATE_DAYS", default_value_t = 30)]
     state_days: u64,
 }
 

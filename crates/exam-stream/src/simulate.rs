@@ -33,6 +33,9 @@ const REGION: &str = "us-east-1";
 /// Records that are written together when they are due together.
 const TOGETHER: usize = 128;
 const SEGMENT_BYTES: u64 = 32 << 20;
+/// More than any record of the exam takes in the spool. With room for all of them the sender is
+/// never made to leave records to `rebuild`, however slow this machine folds.
+const RECORD_ROOM: u64 = 1024;
 
 /// Simulate an exam of one hour: start rush, steady answers, last-minute rush, lost
 /// connections, second devices, late and repeated records.
@@ -51,9 +54,9 @@ pub struct Args {
     /// Web server processes that put
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     processes: u32,
-    /// Limit of the spool in MiB: puts wait for room beyond it
-    #[arg(long, default_value_t = 1024)]
-    spool_mib: u64,
+    /// Limit of the spool in MiB: puts wait for room beyond it [default: room for the whole exam]
+    #[arg(long)]
+    spool_mib: Option<u64>,
     /// Directory for spool, cold storage and Redis, kept afterwards [default: a temporary one]
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -80,7 +83,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let config = Config {
         dir: dir.join("spool"),
-        max_bytes: args.spool_mib << 20,
+        max_bytes: args
+            .spool_mib
+            .map_or((1 << 30) + exam.records() * RECORD_ROOM, |mib| mib << 20),
         segment_bytes: SEGMENT_BYTES,
     };
     let spool = Spool::open(config)?;

@@ -35,7 +35,7 @@ if ($way === 'put') {
     do {
         $stats = exam_stream_stats();
         $settled = $stats['delivered'] >= $stats['accepted']
-            && (ini_get('exam_stream.state_url') === '' || $stats['folded'] >= $stats['accepted']);
+            && (ini_get('exam_stream.state_url') === '' || $stats['folded'] + $stats['fold_skipped'] >= $stats['accepted']);
     } while (!$settled && microtime(true) < $patience && usleep(20_000) === null);
     fwrite(STDOUT, 'stats ' . json_encode(['refused_puts' => $refused] + $stats) . "\n");
 }

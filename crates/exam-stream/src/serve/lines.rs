@@ -40,18 +40,16 @@ impl Sorter {
         while start < record.len() {
             let end = memchr::memchr(b'\n', &record[start..]).map_or(record.len(), |n| start + n);
             let line = &record[start..end];
-            match exam_record::validate_json_line(line) {
-                Ok(line) => {
+            match exam_record::dated_line(line) {
+                Ok((line, date)) => {
                     self.keep_unparsed(&record[bad.take().unwrap_or(start)..start]);
-                    self.keep(&line);
+                    self.keep(&line, date);
                 }
                 Err(_) if line.trim_ascii().is_empty() => {}
-                Err(_) if bad.is_none() => {
-                    match exam_record::validate_json_line(&record[start..]) {
-                        Ok(whole) => return self.keep(&whole),
-                        Err(_) => bad = Some(start),
-                    }
-                }
+                Err(_) if bad.is_none() => match exam_record::dated_line(&record[start..]) {
+                    Ok((whole, date)) => return self.keep(&whole, date),
+                    Err(_) => bad = Some(start),
+                },
                 Err(_) => {}
             }
             start = end + 1;
@@ -59,9 +57,8 @@ impl Sorter {
         self.keep_unparsed(&record[bad.unwrap_or(record.len())..]);
     }
 
-    fn keep(&mut self, line: &[u8]) {
-        let date = exam_record::event_date(line).unwrap_or(self.arrival);
-        let chunk = self.chunk(Tree::Cold, date);
+    fn keep(&mut self, line: &[u8], date: Option<Date>) {
+        let chunk = self.chunk(Tree::Cold, date.unwrap_or(self.arrival));
         chunk.extend_from_slice(line);
         chunk.push(b'\n');
         self.lines += 1;

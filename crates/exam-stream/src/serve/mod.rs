@@ -64,7 +64,7 @@ pub struct Args {
     #[arg(long, env = "EXAM_STREAM_STATE_URL", hide_env_values = true)]
     state: Option<String>,
     /// An attempt's state is forgotten so many days after its last record; 0: never
-    #[arg(long, env = "EXAM_STREAM_STATE_DAYS", default_value_t = 0)]
+    #[arg(long, env = "EXAM_STREAM_STATE_DAYS", default_value_t = 30)]
     state_days: u64,
     /// Key id that requests must be signed with
     #[arg(long, env = "EXAM_STREAM_ACCESS_KEY")]
