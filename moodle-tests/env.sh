@@ -255,7 +255,7 @@ es_snapshot() { # name key builder
         (cd "$work" && tar cf "$cache/snapshots/$1-$2.$$" $(ls -d db moodledata phpunitdata 2>/dev/null)) &&
             mv "$cache/snapshots/$1-$2.$$" "$cache/snapshots/$1-$2.tar" || die "$cache/snapshots cannot be written"
         # Older snapshots of this name are of no use to anyone.
-        ls -t "$cache/snapshots/$1"-*.tar 2>/dev/null | tail -n +4 | xargs -r rm -f
+        ls -t "$cache/snapshots/$1"-*.tar 2>/dev/null | tail -n +3 | xargs -r rm -f
         es_db_start
     fi
     rm -f "$work"/snapshot.*
