@@ -55,6 +55,7 @@ const FLAGS = ['--headless', '--no-sandbox', '--disable-quic', '--disable-backgr
 
 const running = new Set();
 process.on('exit', () => running.forEach(browser => browser.kill()));
+['SIGINT', 'SIGTERM', 'SIGHUP'].forEach(signal => process.on(signal, () => process.exit(1)));
 
 export class Browser {
     /** Starts Chromium with the given profile directory, or a new one. */
