@@ -2,6 +2,7 @@
 # The plugin in a real Moodle: try it, or test it.
 #
 #   run.sh packages                  the Debian packages the rest needs
+#   run.sh find                      where Moodle is; fetches it if it is nowhere
 #   run.sh moodle                    serve the course Maths competition until Ctrl-C
 #   run.sh test [full]               PHPUnit, then the browser tests (full: the long ones
 #                                    too, and core's own quiz suite with and without us)
@@ -20,6 +21,7 @@ PASSWORD=Maths-2026
 required=no
 [ "${1:-}" = --require-moodle ] && { required=yes; shift; }
 command=${1:-}; [ $# -gt 0 ] && shift
+[ "$command" = find ] && { es_find_moodle; exit; }
 [ "$command" = packages ] && { es_packages | tr -s ' ' '\n'; exit 0; }
 
 # One loud line where there is no Moodle.
