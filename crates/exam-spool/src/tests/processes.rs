@@ -2,7 +2,7 @@
 
 use super::*;
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -148,11 +148,16 @@ fn a_child_that_lives_on_does_not_keep_its_dead_parents_segment() {
     let dir = scratch_alone();
     let spool = open(dir.path(), SMALL);
     let (mut ours, theirs) = UnixStream::pair().expect("a socket pair");
+    // Should the test fail before it lets the grandchild go.
+    theirs
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .expect("sets");
     let parent = in_child(|| {
         let mut writer = spool.writer("exam").expect("valid");
         put(&mut writer, b"one");
         in_child(|| {
-            // Holds the inherited descriptor until the test closes its end.
+            // Holds the inherited descriptor until the test says so. Closing would say
+            // nothing: the grandchild has a copy of that end, too.
             let _ = (&theirs).read(&mut [0]);
             0
         });
@@ -169,6 +174,7 @@ fn a_child_that_lives_on_does_not_keep_its_dead_parents_segment() {
         ours.read(&mut [0]).is_err(),
         "the grandchild still holds the lock"
     );
+    ours.write_all(&[0]).expect("lets the grandchild go");
 }
 
 #[test]
@@ -178,7 +184,7 @@ fn one_sender_at_a_time_and_another_as_soon_as_it_dies() {
     let (mut ours, theirs) = UnixStream::pair().expect("a socket pair");
     let sender = in_child(|| {
         let election = spool.try_elect().expect("elects");
-        let _ = std::io::Write::write_all(&mut &theirs, &[u8::from(election.is_some())]);
+        let _ = (&theirs).write_all(&[u8::from(election.is_some())]);
         std::thread::sleep(Duration::from_secs(60));
         0
     });
