@@ -1,5 +1,5 @@
 //! Prints how fast answers are folded into a store that runs and may be filled:
-//! `cargo run --release -p exam-state --example speed redis://127.0.0.1:6379`.
+//! `cargo run --release -p exam-state --example folding redis://127.0.0.1:6379`.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ const BATCH: u64 = 5_000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(1).ok_or("usage: speed <state URL>")?;
+    let url = std::env::args().nth(1).ok_or("usage: folding <state URL>")?;
     let options = Options {
         ttl: Some(Duration::from_secs(600)),
         ..Options::default()
