@@ -154,6 +154,8 @@ abstract class TestCase extends \PHPUnit\Framework\TestCase
                 self::fail(sprintf('not within %.1f s: %s', $seconds, $message()));
             }
             usleep(5000);
+            // PHP remembers a file's size otherwise, and the condition would never hold.
+            clearstatcache();
         }
         return microtime(true) - $start;
     }

@@ -22,7 +22,7 @@ final class SettingsTest extends TestCase
             ['shutdown_ms', '1e3', '1500'],
             ['state_url', 'localhost:6379', ''],
             ['state_timeout_ms', '0', '150'],
-            ['log', 'relative.log', ''],
+            ['log', 'relative.log', 'error_log'],
         ];
     }
 
