@@ -17,7 +17,7 @@ export const password = env.ES_PASSWORD;
 export const sleep = ms => new Promise(resolve => setTimeout(resolve, ms));
 
 /** Waits until a condition holds; says what was waited for if it does not. */
-export async function until(what, condition, ms = 10000) {
+export async function until(what, condition, ms = 20000) {
     const end = Date.now() + ms;
     for (;;) {
         const value = await condition();
@@ -218,7 +218,7 @@ export class Browser {
     }
 
     /** Waits until every mark on the page says that it is saved. */
-    async saved(slots) {
+    async saved(slots, ms = 30000) {
         let marks = [];
         await until('all is marked as saved', async() => {
             marks = [];
@@ -226,7 +226,7 @@ export class Browser {
                 marks.push(`${slot}: ${await this.mark(slot)}`);
             }
             return marks.every(mark => mark.endsWith(': saved'));
-        }).catch(error => {
+        }, ms).catch(error => {
             throw new Error(`${error.message} (${marks.join(', ')})`);
         });
     }
