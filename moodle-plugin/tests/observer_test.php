@@ -16,8 +16,10 @@
 
 namespace local_examstream;
 
+use local_examstream\local\capture;
 use local_examstream\local\closed;
 use local_examstream\local\page;
+use local_examstream\local\resume;
 use local_examstream\local\site;
 use mod_quiz\quiz_attempt;
 
@@ -77,6 +79,25 @@ final class observer_test extends stream_testcase {
         $this->assertSame($edit, $this->stream->of_type('saved')[0]['at']);
         $this->post([1 => ['answer' => 'frog']], "{$this->page}:0:" . (int) (site::now() + 1000));
         $this->assertLessThan(site::now() + 1, $this->stream->of_type('saved')[1]['at']);
+    }
+
+    /**
+     * A page that was shown while the state store was down may lack answers. Posting it does not hide them.
+     */
+    public function test_form_of_a_page_shown_without_the_store_hides_no_answer(): void {
+        $this->start([['shortanswer', 'frogtoad']]);
+        $this->answer(1, ['answer' => 'frog']);
+        foreach ([false, true] as $up) {
+            $this->stream->storeup = $up;
+            $log = ini_set('error_log', make_request_directory() . '/log');
+            resume::attempt((int) $this->attempt->id);
+            ini_set('error_log', $log);
+            capture::viewed(quiz_attempt::create($this->attempt->id)->get_attempt());
+            $config = capture::config(0);
+            $this->post([1 => ['answer' => '']], "{$config['page']}.01234567:0:" . site::now());
+            $at = $this->stream->of_type('saved')[(int) $up]['at'];
+            $this->assertSame($up, $at > 0);
+        }
     }
 
     /**

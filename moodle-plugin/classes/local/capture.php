@@ -30,6 +30,12 @@ final class capture {
     /** @var \stdClass|null the attempt that is viewed in this request. */
     private static ?\stdClass $viewed = null;
 
+    /** Pages of one session that are remembered because they may show less than the stream has. */
+    private const MAX_BLIND = 20;
+
+    /** @var bool[] attempts, by id, whose streamed answers could not be brought back in this request. */
+    private static array $blind = [];
+
     /**
      * Moodle has let the student see this attempt.
      *
@@ -51,6 +57,43 @@ final class capture {
         if ($slots) {
             $before = $SESSION->local_examstream_restored[$attemptid] ?? [];
             $SESSION->local_examstream_restored[$attemptid] = array_values(array_unique([...$before, ...$slots]));
+        }
+    }
+
+    /**
+     * Whether a page of an attempt, shown in this request, may lack answers that are in the stream: the state store
+     * could not be asked, or what it said could not be saved.
+     *
+     * @param int $attemptid
+     * @param bool $blind
+     */
+    public static function blind(int $attemptid, bool $blind): void {
+        self::$blind[$attemptid] = $blind;
+    }
+
+    /**
+     * Whether a page was shown that may have lacked answers. Posting it brings Moodle older ones: that is no reason not
+     * to restore the newer ones later.
+     *
+     * @param string $page page instance
+     * @return bool
+     */
+    public static function was_blind(string $page): bool {
+        global $SESSION;
+        return in_array(strtok($page, '.'), $SESSION->local_examstream_blind ?? [], true);
+    }
+
+    /**
+     * Remembers a page that is shown blind.
+     *
+     * @param int $attemptid
+     * @param string $page as it is minted
+     */
+    private static function remember_blind(int $attemptid, string $page): void {
+        global $SESSION;
+        if (!empty(self::$blind[$attemptid])) {
+            $before = $SESSION->local_examstream_blind ?? [];
+            $SESSION->local_examstream_blind = array_slice([...$before, $page], -self::MAX_BLIND);
         }
     }
 
@@ -89,6 +132,7 @@ final class capture {
         $now = site::now();
         $grant = attempts::grant($attempt, array_map(fn($question) => $question['qa'], $questions), $now);
         $mode = site::setting('mode');
+        self::remember_blind($grant->attempt, $grant->page);
         return [
             'mode' => $mode,
             'url' => (new \moodle_url('/local/examstream/put.php'))->out(false),

@@ -45,6 +45,7 @@ final class resume {
      */
     public static function attempt(int $attemptid): array {
         global $DB, $USER;
+        capture::blind($attemptid, false);
         $state = self::state($attemptid);
         $answers = self::unsaved($state);
         if (!$answers) {
@@ -62,6 +63,7 @@ final class resume {
         } catch (\Throwable $e) {
             // Duplicate keys are normal here: another request of the student saves the same slot.
             site::note("restoring attempt $attemptid", $e);
+            capture::blind($attemptid, true);
             return [];
         }
     }
@@ -81,6 +83,7 @@ final class resume {
             return $backend->state(site::id(), $attemptid);
         } catch (\Throwable $e) {
             site::note('asking the state store', $e);
+            capture::blind($attemptid, true);
             return null;
         }
     }
