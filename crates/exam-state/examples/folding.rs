@@ -12,7 +12,9 @@ const BATCH: u64 = 5_000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(1).ok_or("usage: folding <state URL>")?;
+    let url = std::env::args()
+        .nth(1)
+        .ok_or("usage: folding <state URL>")?;
     let options = Options {
         ttl: Some(Duration::from_secs(600)),
         ..Options::default()

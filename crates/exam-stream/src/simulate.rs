@@ -89,7 +89,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         segment_bytes: SEGMENT_BYTES,
     };
     let spool = Spool::open(config)?;
-    let servers = Servers::start(&dir, args.state)?;
+    let servers = Servers::start(&dir, args.state, spool.config().max_bytes)?;
 
     let speed = exam.length() as f64 / 1e6 / (args.minutes * 60.0);
     let clock = Pace::Speed(speed).clock(&exam);
@@ -269,7 +269,7 @@ struct Servers {
 }
 
 impl Servers {
-    fn start(dir: &Path, state: Option<String>) -> anyhow::Result<Servers> {
+    fn start(dir: &Path, state: Option<String>, spool_bytes: u64) -> anyhow::Result<Servers> {
         let mut servers = Servers {
             running: vec![],
             state: String::new(),
@@ -319,6 +319,7 @@ impl Servers {
             ])
             .arg("--spool-dir")
             .arg(dir.join("spool"))
+            .args(["--spool-max-bytes", &spool_bytes.to_string()])
             .env("AWS_ACCESS_KEY_ID", KEY)
             .env("AWS_SECRET_ACCESS_KEY", SECRET)
             .env("AWS_REGION", REGION);
