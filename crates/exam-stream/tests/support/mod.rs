@@ -6,7 +6,7 @@
 
 pub mod client;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -163,7 +163,8 @@ pub fn skipped(why: &str) {
         std::env::var_os("EXAM_STREAM_TEST_ALL").is_none(),
         "cannot be tested: {why}"
     );
-    eprintln!("SKIPPED: {why}");
+    // Not by eprintln!, which the test harness hides where a test passes.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
 /// A directory of the test's own, below `TEST_TMP` where that is set.
