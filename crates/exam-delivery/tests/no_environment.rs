@@ -87,9 +87,9 @@ fn the_sender_reads_no_environment() {
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.as_str()),
         ("AWS_CA_BUNDLE", bundle),
     ];
-    drop(AwsEnv::snapshot()); // as every caller does
     let env: AwsEnv = vars.into_iter().collect();
     let url = format!("https://localhost:{}", endpoint.port());
+    drop(firehose(Some(&url), None, env.clone())); // as every caller does
     let store: exam_delivery::Store =
         Box::new(|| exam_state::open("redis://state.invalid:1/", exam_state::Options::default()));
     let sender = spawn(

@@ -8,7 +8,7 @@
 //! its callers own back-off and know what is urgent.
 
 mod batch;
-pub mod dns;
+mod dns;
 mod reader;
 mod redis_store;
 
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use exam_aws::AwsEnv;
 use exam_record::{AttemptKey, Registers};
 
 pub use batch::{Attempt, FoldBatch, Position};
@@ -53,6 +54,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// For one answer, a pipeline of folds included.
     pub response_timeout: Duration,
+    /// Region and credentials, for a store of AWS.
+    pub aws: AwsEnv,
     /// PEM of the certificate authorities to trust instead of Mozilla's, for `rediss://`.
     pub ca_pem: Option<Vec<u8>>,
 }
@@ -63,6 +66,7 @@ impl Default for Options {
             ttl: Some(DEFAULT_TTL),
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(5),
+            aws: AwsEnv::default(),
             ca_pem: None,
         }
     }

@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::redis_store::{Connector, Failure, explain, read};
-use crate::{Options, StateError};
+use crate::{AwsEnv, Options, StateError};
 
 /// Reads attempts, each call within a deadline that covers everything: resolving the name,
 /// connecting, TLS, login, the read. The connection is kept for the next call. Nothing runs
@@ -34,6 +34,7 @@ impl BlockingReader {
             connect_timeout: timeout,
             response_timeout: timeout,
             ca_pem,
+            aws: AwsEnv::default(),
             ttl: None,
         };
         Ok(BlockingReader {

@@ -1,16 +1,14 @@
 //! The Firehose client: the only code here that knows AWS.
 //!
-//! It promises to read no environment variable after [`AwsEnv::snapshot`]:
-//! region, endpoint, credentials, roots and resolver are explicit, and the
-//! user agent is put where the SDK would otherwise make one from the
-//! environment. It tries each call once; the SDK's own retry is off.
-
-mod credentials;
-mod env;
-mod http;
+//! It promises to read no environment variable once a first client has been
+//! made in this process: region, endpoint, credentials, roots and resolver are
+//! explicit (`exam-aws`), and the user agent is put where the SDK would
+//! otherwise make one from the environment. (The SDK reads one variable for the
+//! first of its clients, whether or not it uses what it read; so that one is
+//! made on the thread that also writes the environment.) It tries each call
+//! once; the SDK's own retry is off.
 
 use crate::put::{PutBatch, PutError, RecordError};
-use aws_credential_types::Credentials;
 use aws_runtime::user_agent::{ApiMetadata, AwsUserAgent};
 use aws_sdk_firehose::config::endpoint::{Endpoint, EndpointFuture, Params, ResolveEndpoint};
 use aws_sdk_firehose::config::{
@@ -24,27 +22,13 @@ use aws_sdk_firehose::types::Record;
 use aws_smithy_runtime_api::client::http::http_client_fn;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use bytes::Bytes;
-use credentials::{Chain, NoCredentials};
-pub use env::AwsEnv;
-use http::Http;
+use exam_aws::{Access, CONNECT_TIMEOUT, Chain, NoCredentials};
+pub use exam_aws::{AccessError as ClientError, AwsEnv};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// From the first byte sent to the last received. The SDK has no limit of its own.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Why there can be no client.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    #[error(
-        "endpoint {0} is not a URL like https://firehose.eu-west-1.amazonaws.com or http://127.0.0.1:4573"
-    )]
-    Endpoint(String),
-    #[error("no region: set exam_stream.region or AWS_REGION")]
-    NoRegion,
-    #[error("{0}")]
-    Tls(String),
-}
 
 /// Amazon Data Firehose, or a server that speaks its API.
 pub struct Firehose {
@@ -60,41 +44,6 @@ pub fn firehose(
     region: Option<&str>,
     env: AwsEnv,
 ) -> Result<Firehose, ClientError> {
-    let endpoint = endpoint
-        .filter(|e| !e.is_empty())
-        .or_else(|| env.get("AWS_ENDPOINT_URL_FIREHOSE"))
-        .or_else(|| env.get("AWS_ENDPOINT_URL"))
-        .map(str::to_owned);
-    if let Some(url) = &endpoint {
-        let rest = url.strip_prefix("http://").or(url.strip_prefix("https://"));
-        if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with(['/', ':'])) {
-            return Err(ClientError::Endpoint(url.clone()));
-        }
-    }
-    // Keys for AWS itself are never made up.
-    let own_server = endpoint.as_ref().is_some_and(|url| {
-        let host = url.split('/').nth(2).unwrap_or_default();
-        let host = host.split(':').next().unwrap_or_default();
-        !host.ends_with(".amazonaws.com") && !host.ends_with(".amazonaws.com.cn")
-    });
-    let region = region
-        .filter(|r| !r.is_empty())
-        .or_else(|| env.get("AWS_REGION"))
-        .or_else(|| env.get("AWS_DEFAULT_REGION"))
-        .or(own_server.then_some("us-east-1"))
-        .ok_or(ClientError::NoRegion)?
-        .to_owned();
-
-    let secure = endpoint
-        .as_ref()
-        .is_none_or(|url| url.starts_with("https://"));
-    let roots = match http::roots(env.get("AWS_CA_BUNDLE")) {
-        Ok(roots) => roots,
-        // Only https needs them.
-        Err(_) if !secure => aws_smithy_http_client::tls::TrustStore::empty(),
-        Err(why) => return Err(ClientError::Tls(why)),
-    };
-    let http = Http::new(roots).map_err(ClientError::Tls)?;
     let execution = env
         .get("AWS_EXECUTION_ENV")
         .map(|v| ("AWS_EXECUTION_ENV", v));
@@ -102,22 +51,12 @@ pub fn firehose(
         aws_types::os_shim_internal::Env::from_slice(execution.as_slice()),
         ApiMetadata::new("firehose", env!("CARGO_PKG_VERSION")),
     );
-    let chain = Arc::new(Chain {
-        env,
-        region: region.clone(),
-        http: http.clone(),
-        otherwise: own_server
-            .then(|| Credentials::new("anonymous", "anonymous", None, None, "Anonymous")),
-        kept: Default::default(),
-    });
-    let url = endpoint.unwrap_or_else(|| {
-        let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-        format!("https://firehose.{region}.amazonaws.com{suffix}")
-    });
+    let access = Access::new("firehose", endpoint, region, env)?;
+    let (chain, http) = (access.keys, access.http);
     let config = aws_sdk_firehose::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(region))
-        .endpoint_resolver(Fixed(url))
+        .region(Region::new(access.region))
+        .endpoint_resolver(Fixed(access.url))
         .credentials_provider(SharedCredentialsProvider::new(Shared(chain.clone())))
         .identity_cache(IdentityCache::no_cache()) // `Chain` keeps them, and can forget them
         .http_client(http_client_fn(move |_, _| http.0.clone()))
@@ -125,7 +64,7 @@ pub fn firehose(
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(
             TimeoutConfig::builder()
-                .connect_timeout(http::CONNECT_TIMEOUT)
+                .connect_timeout(CONNECT_TIMEOUT)
                 .operation_attempt_timeout(ATTEMPT_TIMEOUT)
                 .build(),
         )
@@ -378,21 +317,5 @@ mod tests {
             (Unavailable("".into()), false)
         );
         assert_eq!(kind("", 413), (Refused("".into()), false));
-    }
-
-    #[test]
-    fn a_wrong_endpoint_or_no_region_is_a_sentence() {
-        let try_it = |endpoint, region| {
-            firehose(endpoint, region, AwsEnv::default())
-                .err()
-                .map(|e| e.to_string())
-        };
-        assert!(
-            try_it(Some("127.0.0.1:4573"), None)
-                .unwrap()
-                .contains("is not a URL")
-        );
-        assert!(try_it(None, None).unwrap().contains("AWS_REGION"));
-        assert_eq!(try_it(Some("http://127.0.0.1:4573"), None), None);
     }
 }

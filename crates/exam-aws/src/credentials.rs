@@ -3,11 +3,11 @@
 //! container, instance metadata (IMDSv2 only).
 //!
 //! `aws-config` has the same chain, but reads the process environment each
-//! time it asks one of these services, which this thread must not do.
+//! time it asks one of these services, which a thread beside PHP must not do.
 //! `sso_*` and `credential_process` profiles are refused with a sentence.
 
-use super::env::AwsEnv;
-use super::http::Http;
+use crate::env::AwsEnv;
+use crate::http::Http;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError, future};
 use aws_smithy_types::date_time::{DateTime, Format};
@@ -31,7 +31,7 @@ const MAX_PROFILES: usize = 8;
 /// Why there are no credentials, as a sentence.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct NoCredentials(pub String);
+pub struct NoCredentials(pub String);
 
 type Found = Result<Option<Credentials>, NoCredentials>;
 
@@ -41,13 +41,13 @@ fn no(why: impl Into<String>) -> NoCredentials {
 
 /// The chain, with the last answer kept.
 #[derive(Debug)]
-pub(super) struct Chain {
-    pub env: AwsEnv,
-    pub region: String,
-    pub http: Http,
+pub struct Chain {
+    env: AwsEnv,
+    region: String,
+    http: Http,
     /// Used when nothing is configured: a server of one's own may want no keys.
-    pub otherwise: Option<Credentials>,
-    pub kept: Mutex<Option<(Credentials, SystemTime)>>,
+    otherwise: Option<Credentials>,
+    kept: Mutex<Option<(Credentials, SystemTime)>>,
 }
 
 impl ProvideCredentials for Chain {
@@ -64,12 +64,28 @@ impl ProvideCredentials for Chain {
 }
 
 impl Chain {
+    pub(crate) fn new(
+        env: AwsEnv,
+        region: String,
+        http: Http,
+        otherwise: Option<Credentials>,
+    ) -> Chain {
+        Chain {
+            env,
+            region,
+            http,
+            otherwise,
+            kept: Mutex::default(),
+        }
+    }
+
     /// After a call was refused for its credentials: look again next time.
     pub async fn forget(&self) {
         *self.kept.lock().await = None;
     }
 
-    async fn credentials(&self) -> Result<Credentials, NoCredentials> {
+    /// The keys to sign with now.
+    pub async fn credentials(&self) -> Result<Credentials, NoCredentials> {
         let mut kept = self.kept.lock().await;
         let now = SystemTime::now();
         if let Some((credentials, until)) = &*kept
@@ -255,7 +271,7 @@ impl Chain {
             .headers_mut()
             .insert("content-type", "application/x-www-form-urlencoded");
         if let Some(keys) = signed_by {
-            super::http::sign(&mut request, keys, &self.region, "sts")?;
+            crate::http::sign(&mut request, keys, &self.region, "sts")?;
         }
         let (status, xml) = self.http.fetch(request, TIMEOUT).await?;
         let tag = |name: &str| {

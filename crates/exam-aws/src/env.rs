@@ -14,9 +14,6 @@ pub struct AwsEnv(HashMap<String, String>);
 impl AwsEnv {
     /// Reads the process environment: only on the thread that also writes it.
     pub fn snapshot() -> AwsEnv {
-        // The SDK reads one variable the first time a client is made, whether
-        // or not it uses what it read: let it do so here.
-        let _ = aws_sdk_firehose::config::endpoint::DefaultResolver::new();
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect()
@@ -28,7 +25,7 @@ impl AwsEnv {
     }
 
     /// A file named by a variable, or by its place under `~/.aws`.
-    pub(super) fn file(&self, name: &str, default: &str) -> Option<PathBuf> {
+    pub(crate) fn file(&self, name: &str, default: &str) -> Option<PathBuf> {
         let home = self.get("HOME").map(PathBuf::from);
         match self.get(name) {
             Some(path) => match path.strip_prefix("~/") {

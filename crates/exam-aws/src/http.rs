@@ -1,6 +1,6 @@
-//! HTTP and TLS, shared by the Firehose client and the look for credentials.
+//! HTTP and TLS, shared by the clients and the look for credentials.
 
-use super::credentials::NoCredentials;
+use crate::credentials::NoCredentials;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
 use aws_sigv4::sign::v4;
@@ -13,10 +13,12 @@ use aws_smithy_runtime_api::http::Request;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 use aws_smithy_types::error::display::DisplayErrorContext;
+use bytes::Bytes;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// For connection and TLS.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Shorter than any server's keep-alive we know, so that a call seldom meets a
 /// connection the other side is just closing.
 const IDLE: Duration = Duration::from_secs(15);
@@ -31,7 +33,7 @@ const BUNDLES: [&str; 5] = [
 ];
 
 /// The roots are given explicitly: loading native ones reads the environment.
-pub(super) fn roots(named: Option<&str>) -> Result<tls::TrustStore, String> {
+pub(crate) fn roots(named: Option<&str>) -> Result<tls::TrustStore, String> {
     let mut paths = named.iter().copied().chain(
         BUNDLES
             .into_iter()
@@ -54,7 +56,7 @@ struct Resolver;
 impl ResolveDns for Resolver {
     fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
         DnsFuture::new(async move {
-            let found = exam_state::dns::resolve(name, 0)
+            let found = crate::dns::resolve(name, 0)
                 .await
                 .map_err(ResolveDnsError::new)?;
             Ok(found.into_iter().map(|address| address.ip()).collect())
@@ -64,10 +66,10 @@ impl ResolveDns for Resolver {
 
 /// A connector with its pool of connections; cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Http(pub SharedHttpConnector);
+pub struct Http(pub SharedHttpConnector);
 
 impl Http {
-    pub fn new(roots: tls::TrustStore) -> Result<Http, String> {
+    pub(crate) fn new(roots: tls::TrustStore) -> Result<Http, String> {
         let context = tls::TlsContext::builder()
             .with_trust_store(roots)
             .build()
@@ -89,7 +91,7 @@ impl Http {
         Ok(Http(SharedHttpConnector::new(connector)))
     }
 
-    pub fn request(method: &str, url: &str, body: String) -> Result<Request, NoCredentials> {
+    pub(crate) fn request(method: &str, url: &str, body: String) -> Result<Request, NoCredentials> {
         let mut request = Request::new(SdkBody::from(body));
         let made = request
             .set_method(method)
@@ -98,8 +100,17 @@ impl Http {
         Ok(request)
     }
 
-    /// Status and body, all within `limit`.
-    pub async fn fetch(
+    /// Status and body.
+    pub(crate) async fn answer(&self, request: Request) -> Result<(u16, Bytes), String> {
+        let why = |e: &dyn std::error::Error| DisplayErrorContext(e).to_string();
+        let response = self.0.call(request).await.map_err(|e| why(&e))?;
+        let status = response.status().as_u16();
+        let body = ByteStream::new(response.into_body()).collect().await;
+        Ok((status, body.map_err(|e| why(&e))?.into_bytes()))
+    }
+
+    /// Status and body as text, all within `limit`.
+    pub(crate) async fn fetch(
         &self,
         request: Request,
         limit: Duration,
@@ -110,24 +121,8 @@ impl Http {
             .next()
             .unwrap_or_default()
             .to_owned();
-        let whole = async {
-            let response = self
-                .0
-                .call(request)
-                .await
-                .map_err(|e| DisplayErrorContext(e).to_string())?;
-            let status = response.status().as_u16();
-            let body = ByteStream::new(response.into_body())
-                .collect()
-                .await
-                .map_err(|e| DisplayErrorContext(e).to_string())?;
-            Ok::<_, String>((
-                status,
-                String::from_utf8_lossy(&body.into_bytes()).into_owned(),
-            ))
-        };
-        match tokio::time::timeout(limit, whole).await {
-            Ok(Ok(answer)) => Ok(answer),
+        match tokio::time::timeout(limit, self.answer(request)).await {
+            Ok(Ok((status, body))) => Ok((status, String::from_utf8_lossy(&body).into_owned())),
             Ok(Err(why)) => Err(NoCredentials(format!("{url}: {why}"))),
             Err(_) => Err(NoCredentials(format!(
                 "{url} did not answer within {limit:?}"
@@ -137,7 +132,7 @@ impl Http {
 }
 
 /// Signs a request (SigV4, in its headers).
-pub(super) fn sign(
+pub(crate) fn sign(
     request: &mut Request,
     keys: &Credentials,
     region: &str,
