@@ -16,32 +16,22 @@ pub fn normal_tail_quantile(p: f64) -> f64 {
 }
 
 /// P(at least `hits` of independent trials succeed), each with its own probability: the
-/// Poisson-binomial distribution, exactly. `scratch` is working memory, so that a loop over many
-/// pairs allocates once.
-///
-/// All terms are positive and the tail is summed as such, so the relative error stays near that of
-/// one f64 addition per trial however small the result is.
-pub fn upper_tail(
-    probabilities: impl Iterator<Item = f64>,
-    hits: usize,
-    scratch: &mut Vec<f64>,
-) -> f64 {
+/// Poisson-binomial distribution, exactly.
+pub fn upper_tail(probabilities: &[f64], hits: usize) -> f64 {
     if hits == 0 {
         return 1.0;
     }
-    // scratch[k]: the probability of k hits so far; the last one collects `hits` and more.
-    scratch.clear();
-    scratch.resize(hits + 1, 0.0);
-    scratch[0] = 1.0;
-    for (trial, p) in probabilities.enumerate() {
-        let p = p.clamp(0.0, 1.0);
-        scratch[hits] += scratch[hits - 1] * p;
-        for k in (1..hits.min(trial + 2)).rev() {
-            scratch[k] += p * (scratch[k - 1] - scratch[k]);
+    // chance[k]: of k hits so far; the last one collects `hits` and more.
+    let mut chance = vec![0.0; hits + 1];
+    chance[0] = 1.0;
+    for p in probabilities {
+        chance[hits] += chance[hits - 1] * p;
+        for k in (1..hits).rev() {
+            chance[k] += p * (chance[k - 1] - chance[k]);
         }
-        scratch[0] *= 1.0 - p;
+        chance[0] *= 1.0 - p;
     }
-    scratch[hits].min(1.0)
+    chance[hits].min(1.0)
 }
 
 /// What may come of an item for the one student, given what the other answered.
@@ -71,41 +61,56 @@ pub fn tail_given_right(items: &[Outcomes], same: usize, right: usize) -> f64 {
             both[k] = both[k] * (1.0 - item.same) + before * item.same;
         }
     }
-    // table[h * wide + t]: h agreements and t right answers in the other items.
+    // table[h * wide + t]: h agreements and t right answers in the other items; of right
+    // answers no more than there are.
     let rest: Vec<&Outcomes> = items.iter().filter(|item| !one(item)).collect();
-    let wide = rest.len() + 1;
-    let mut table = vec![0.0; wide * wide];
+    let apart = !rest.iter().any(|item| item.same_is_right);
+    let most = rest.len().min(right);
+    let wide = most + 1;
+    let mut table = vec![0.0; (rest.len() + 1) * wide];
     table[0] = 1.0;
-    for (done, item) in rest.iter().enumerate() {
-        let (agree, other) = match item.same_is_right {
-            true => (item.same, (item.right - item.same).max(0.0)),
-            false => (item.same, item.right),
-        };
-        let neither = (1.0 - agree - other).max(0.0);
-        for h in (0..=done + 1).rev() {
-            for t in (0..=done + 1).rev() {
-                let at = |h: usize, t: usize| table[h * wide + t];
-                let mut p = at(h, t) * neither;
-                if t > 0 {
-                    p += at(h, t - 1) * other;
-                }
-                if h > 0 && !item.same_is_right {
-                    p += at(h - 1, t) * agree;
-                }
-                if h > 0 && t > 0 && item.same_is_right {
-                    p += at(h - 1, t - 1) * agree;
-                }
-                table[h * wide + t] = p;
+    let mut next = vec![0.0; wide];
+    for (item, high) in rest.iter().zip(1..) {
+        let agreeing = if item.same_is_right { item.same } else { 0.0 };
+        let other = (item.right - agreeing).max(0.0);
+        let neither = (1.0 - item.same - other).max(0.0);
+        // Agreements step down in the table, so a row still finds the one below as it was before
+        // this item.
+        for h in (0..=high).rev() {
+            // An item at which the other is wrong is the same or right, never both.
+            let reach = if apart {
+                (high + 1 - h).min(wide)
+            } else {
+                wide
+            };
+            let (below, row) = table.split_at_mut(h * wide);
+            let row = &mut row[..reach];
+            let next = &mut next[..reach];
+            next.iter_mut()
+                .zip(&*row)
+                .for_each(|(next, p)| *next = p * neither);
+            next[1..]
+                .iter_mut()
+                .zip(&*row)
+                .for_each(|(next, p)| *next += p * other);
+            if h > 0 {
+                let below = &below[(h - 1) * wide..];
+                let from = usize::from(item.same_is_right);
+                next[from..]
+                    .iter_mut()
+                    .zip(below)
+                    .for_each(|(next, p)| *next += p * item.same);
             }
+            row.copy_from_slice(next);
         }
     }
     let (mut enough, mut all) = (0.0, 0.0);
     for (k, p) in both.iter().enumerate().take(right + 1) {
         let t = right - k;
-        if t >= wide {
+        if t > most {
             continue;
         }
-        for h in 0..wide {
+        for h in 0..=rest.len() {
             let joint = p * table[h * wide + t];
             all += joint;
             if h + k >= same {
@@ -127,7 +132,7 @@ mod tests {
     #[test]
     fn equal_probabilities_give_the_binomial_tail() {
         // P(X >= 8), X ~ B(10, 1/2) = (45 + 10 + 1) / 1024
-        let p = upper_tail(std::iter::repeat_n(0.5, 10), 8, &mut Vec::new());
+        let p = upper_tail(&[0.5; 10], 8);
         assert!((p - 56.0 / 1024.0).abs() < 1e-15);
     }
 
@@ -149,7 +154,7 @@ mod tests {
                         .product::<f64>()
                 })
                 .sum();
-            let exact = upper_tail(p.iter().copied(), hits, &mut Vec::new());
+            let exact = upper_tail(&p, hits);
             assert!(
                 (exact - counted).abs() < 1e-14,
                 "{hits}: {exact} against {counted}"
@@ -164,42 +169,47 @@ mod tests {
             right,
             same_is_right,
         };
-        let items = [
+        let mut items = vec![
             item(0.8, 0.8, true),
             item(0.3, 0.6, false),
             item(0.55, 0.55, true),
-            item(0.2, 0.7, true),
             item(0.1, 0.2, false),
         ];
-        // Per item: the same, another right one, another wrong one.
-        let mut counted = [[0.0; 6]; 6];
-        for outcome in 0..3usize.pow(5) {
-            let (mut p, mut same, mut right, mut rest) = (1.0, 0, 0, outcome);
-            for item in &items {
-                let other = item.right - if item.same_is_right { item.same } else { 0.0 };
-                let of = [item.same, other, 1.0 - item.same - other];
-                p *= of[rest % 3];
-                same += usize::from(rest % 3 == 0);
-                right += usize::from(rest % 3 == 1 || rest % 3 == 0 && item.same_is_right);
-                rest /= 3;
+        for several_right_options in [false, true] {
+            if several_right_options {
+                items.insert(2, item(0.2, 0.7, true));
             }
-            counted[right][same] += p;
-        }
-        for (right, row) in counted.iter().enumerate() {
-            for same in 0..=5 {
-                let expected = row[same..].iter().sum::<f64>() / row.iter().sum::<f64>();
-                let exact = tail_given_right(&items, same, right);
-                assert!(
-                    (exact - expected).abs() < 1e-12,
-                    "{same} of {right}: {exact}, {expected}"
-                );
+            let mut counted = vec![[0.0; 6]; items.len() + 1];
+            for outcome in 0..3usize.pow(items.len() as u32) {
+                let (mut p, mut same, mut right, mut rest) = (1.0, 0, 0, outcome);
+                for item in &items {
+                    let other = item.right - if item.same_is_right { item.same } else { 0.0 };
+                    // The same, another right one, another wrong one.
+                    p *= [item.same, other, 1.0 - item.same - other][rest % 3];
+                    same += usize::from(rest % 3 == 0);
+                    right += usize::from(rest % 3 == 1 || rest % 3 == 0 && item.same_is_right);
+                    rest /= 3;
+                }
+                counted[right][same] += p;
+            }
+            for (right, row) in counted.iter().enumerate() {
+                for least in 0..row.len() {
+                    let all: f64 = row.iter().sum();
+                    let expected = row[least..].iter().sum::<f64>() / all;
+                    let exact = tail_given_right(&items, least, right);
+                    let what = format!("{least} with {right} right");
+                    assert!(
+                        (exact - expected).abs() < 1e-12,
+                        "{what}: {exact}, {expected}"
+                    );
+                }
             }
         }
     }
 
     #[test]
     fn a_tail_far_below_the_resolution_of_one_is_still_right() {
-        let p = upper_tail(std::iter::repeat_n(1e-3, 100), 100, &mut Vec::new());
+        let p = upper_tail(&[1e-3; 100], 100);
         assert!((p.log10() + 300.0).abs() < 1e-9);
         let z = normal_tail_quantile(1e-30);
         assert!((normal_tail(z).log10() + 30.0).abs() < 1e-6);

@@ -137,18 +137,16 @@ impl<'a> Pace<'a> {
             else {
                 continue;
             };
-            let chance = self
-                .own_pace(b, item, moment_b, moment_a)
-                .max(self.own_pace(a, item, moment_a, moment_b))
-                .max(self.rooms_pace(item, (a, moment_a), (b, moment_b)));
-            each.push(chance);
+            let own = self.own_pace(b, item, moment_b, moment_a)
+                + self.own_pace(a, item, moment_a, moment_b);
+            each.push((own / 2.0).max(self.rooms_pace(item, (a, moment_a), (b, moment_b))));
             count += usize::from((moment_a.at - moment_b.at).abs() <= self.within);
         }
         (!each.is_empty()).then(|| CoTimed {
             judged: each.len(),
             count,
             expected: each.iter().sum(),
-            p: upper_tail(each.iter().copied(), count, &mut Vec::new()),
+            p: upper_tail(&each, count),
         })
     }
 
