@@ -1,0 +1,388 @@
+"""The template: what linters say, and what must hold for every choice of parameters."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import duckdb
+import sqlglot
+
+import template
+
+ROOT = Path(__file__).parents[3]
+BIN = Path(sys.executable).parent
+
+# Services that no longer exist, and their end. cfn-lint knows their properties and says nothing.
+DEAD = {
+    'AWS::KinesisAnalytics::': 'Kinesis Data Analytics for SQL, January 2026',
+    'AWS::QLDB::': 'QLDB, July 2025',
+    'AWS::IoTAnalytics::': 'IoT Analytics, December 2025',
+    'AWS::OpsWorks::': 'OpsWorks Stacks, May 2024',
+    'AWS::ElastiCache::SecurityGroup': 'EC2-Classic, August 2022',
+}
+
+
+def dead(types):
+    return {name: end for name in types for prefix, end in DEAD.items() if name.startswith(prefix)}
+
+
+# Resources that hold data: the property that says with which key.
+OWN_KEY = {
+    'AWS::S3::Bucket': lambda p: [rule['ServerSideEncryptionByDefault'].get('KMSMasterKeyID')
+                                  for rule in p['BucketEncryption']['ServerSideEncryptionConfiguration']],
+    'AWS::KinesisFirehose::DeliveryStream': lambda p: [
+        p['DeliveryStreamEncryptionConfigurationInput'].get('KeyARN'),
+        p['ExtendedS3DestinationConfiguration']['EncryptionConfiguration']['KMSEncryptionConfig']['AWSKMSKeyARN']],
+    'AWS::Logs::LogGroup': lambda p: [p.get('KmsKeyId')],
+    'AWS::Lambda::Function': lambda p: [p.get('KmsKeyArn')],
+    'AWS::SQS::Queue': lambda p: [p.get('KmsMasterKeyId')],
+    'AWS::SNS::Topic': lambda p: [p.get('KmsMasterKeyId')],
+    'AWS::DynamoDB::Table': lambda p: [p['SSESpecification'].get('KMSMasterKeyId')],
+    'AWS::ElastiCache::ServerlessCache': lambda p: [p.get('KmsKeyId')],
+    'AWS::SecretsManager::Secret': lambda p: [p.get('KmsKeyId')],
+    'AWS::Athena::WorkGroup': lambda p: [
+        p['WorkGroupConfiguration']['ResultConfiguration']['EncryptionConfiguration'].get('KmsKey')],
+    'AWS::Kinesis::Stream': lambda p: [p['StreamEncryption'].get('KeyId')],
+}
+# Keeps its checkpoints encrypted with a key of AWS; the template says why.
+KEY_OF_AWS = {'AWS::KinesisAnalyticsV2::Application'}
+HOLDS_NOTHING = {
+    'AWS::KMS::Key', 'AWS::KMS::Alias', 'AWS::S3::BucketPolicy', 'AWS::Logs::LogStream', 'AWS::IAM::Role',
+    'AWS::IAM::RolePolicy', 'AWS::IAM::ManagedPolicy', 'AWS::SQS::QueuePolicy', 'AWS::SNS::TopicPolicy',
+    'AWS::SNS::Subscription', 'AWS::Lambda::EventSourceMapping', 'AWS::ElastiCache::User',
+    'AWS::ElastiCache::UserGroup', 'AWS::EC2::SecurityGroup', 'AWS::EC2::SecurityGroupEgress',
+    'AWS::EC2::VPCEndpoint', 'AWS::Glue::Database', 'AWS::Glue::Table', 'AWS::CloudWatch::Alarm',
+    'AWS::CloudWatch::Dashboard', 'AWS::KinesisAnalyticsV2::ApplicationCloudWatchLoggingOption',
+}
+
+# Statements of IAM that speak of every resource, and why they must.
+ANY_RESOURCE = {
+    'NetworkInterfacesByLambda': 'Lambda checks these actions on any resource; NotByItsCode takes them from the code',
+}
+
+# What checkov is not asked, and why.
+UNASKED = {
+    'CKV_AWS_18': 'access logs of S3 would be a second bucket with every name in it; docs/aws.md names CloudTrail',
+    'CKV_AWS_115': 'reserved concurrency is a parameter: a new account has too little to reserve any',
+    'CKV_AWS_117': 'with DynamoDB there is nothing in a VPC to reach',
+    'CKV_AWS_116': 'a dead-letter queue of Lambda is for asynchronous calls; Firehose and SQS call it and wait',
+}
+
+
+def each_choice(test):
+    def every(self):
+        for chosen in template.choices():
+            with self.subTest(**{k: v for k, v in chosen.items() if k not in template.GIVEN}):
+                test(self, template.render(chosen)['Resources'])
+    every.__name__ = test.__name__
+    return every
+
+
+def of_type(resources, name):
+    return {key: about['Properties'] for key, about in resources.items() if about['Type'] == name}
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def policies(resources):
+    """(resource, statement) of every policy, those of roles, hosts, queues, buckets and keys alike."""
+    for name, about in resources.items():
+        for key in ('PolicyDocument', 'AssumeRolePolicyDocument', 'KeyPolicy'):
+            for statement in about['Properties'].get(key, {}).get('Statement', []):
+                yield name, statement
+
+
+def of_identities(resources):
+    for name, statement in policies(resources):
+        if 'Principal' not in statement:
+            yield name, statement
+
+
+class Linters(unittest.TestCase):
+    def lint(self, *paths):
+        run = subprocess.run([BIN / 'cfn-lint', '-e', '-t', *paths], capture_output=True, text=True)
+        self.assertEqual((run.returncode, run.stdout), (0, ''), run.stderr)
+
+    def test_cfn_lint_finds_nothing_warnings_included(self):
+        self.lint(template.PATH)
+
+    maxDiff = None
+
+    def test_both_linters_find_nothing_whatever_is_chosen(self):
+        with tempfile.TemporaryDirectory() as directory:
+            paths = []
+            for number, chosen in enumerate(template.choices()):
+                rendered = template.render(chosen)
+                # What is left unused by a choice is no fault of the template.
+                spoken = set(template.used(rendered))
+                rendered['Parameters'] = {n: a for n, a in rendered['Parameters'].items() if n in spoken}
+                paths.append(Path(directory) / f'{number}.json')
+                paths[-1].write_text(json.dumps(rendered))
+            self.lint(*paths)
+            # The store and the analysis decide; half of the choices differ in names only.
+            files = [argument for path in paths[::2] for argument in ('-f', path)]
+            run = subprocess.run(
+                [BIN / 'checkov', '--framework', 'cloudformation', '--quiet', '--compact', '--skip-download',
+                 '--output', 'json', '--skip-check', ','.join(UNASKED), *files],
+                capture_output=True, text=True, cwd=directory)
+            report = json.loads(run.stdout)
+            self.assertGreater(report['summary']['passed'], 100)
+            failed = [(c['check_id'], c['check_name'], c['resource']) for c in report['results']['failed_checks']]
+            self.assertEqual(failed, [])
+
+
+class Template(unittest.TestCase):
+    maxDiff = None
+
+    @each_choice
+    def test_nothing_speaks_of_what_is_not_there(self, resources):
+        known = set(resources) | set(template.load()['Parameters'])
+        self.assertEqual({n for n in template.used(resources) if not n.startswith('AWS::')} - known, set())
+
+    @each_choice
+    def test_one_store_and_the_analysis_only_where_asked_for(self, resources):
+        stores = of_type(resources, 'AWS::DynamoDB::Table') | of_type(resources, 'AWS::ElastiCache::ServerlessCache')
+        self.assertEqual(len(stores), 1)
+        environment = resources['FoldFunction']['Properties']['Environment']['Variables']
+        analysis = of_type(resources, 'AWS::KinesisAnalyticsV2::Application')
+        self.assertEqual(bool(analysis), 'EventsStream' in resources)
+        self.assertEqual(environment['EVENTS_STREAM'], {'Ref': 'EventsStream'} if analysis else '')
+        self.assertEqual('Cache' in resources, 'VpcConfig' in resources['FoldFunction']['Properties'])
+
+    @each_choice
+    def test_no_service_that_no_longer_exists(self, resources):
+        self.assertEqual(dead({about['Type'] for about in resources.values()}), {})
+        for about in of_type(resources, 'AWS::KinesisAnalyticsV2::Application').values():
+            self.assertRegex(about['RuntimeEnvironment'], '^FLINK-2_')
+
+    def test_a_service_that_no_longer_exists_is_seen(self):
+        self.assertEqual(list(dead({'AWS::KinesisAnalytics::Application', 'AWS::Kinesis::Stream'})),
+                         ['AWS::KinesisAnalytics::Application'])
+
+    @each_choice
+    def test_everything_that_holds_data_is_encrypted_with_the_stacks_key(self, resources):
+        types = {about['Type'] for about in resources.values()}
+        self.assertEqual(types - set(OWN_KEY) - KEY_OF_AWS - HOLDS_NOTHING, set(), 'say whether it holds data')
+        for name, about in resources.items():
+            for key in OWN_KEY.get(about['Type'], lambda _: [])(about['Properties']):
+                self.assertIn(key, ({'Ref': 'Key'}, {'Fn::GetAtt': ['Key', 'Arn']}), name)
+
+    @each_choice
+    def test_nothing_is_public(self, resources):
+        for name, about in of_type(resources, 'AWS::S3::Bucket').items():
+            self.assertEqual(set(about['PublicAccessBlockConfiguration'].values()), {True}, name)
+        for name, about in of_type(resources, 'AWS::EC2::SecurityGroup').items():
+            for rule in about.get('SecurityGroupIngress', []):
+                self.assertFalse({'CidrIp', 'CidrIpv6', 'SourcePrefixListId'} & set(rule), name)
+        for name, statement in policies(resources):
+            if statement['Effect'] == 'Allow':
+                self.assertNotIn(statement.get('Principal'), ('*', {'AWS': '*'}, {'Service': '*'}), name)
+
+    @each_choice
+    def test_bucket_queues_and_topic_take_tls_only(self, resources):
+        behind = {'AWS::S3::Bucket': 'AWS::S3::BucketPolicy', 'AWS::SQS::Queue': 'AWS::SQS::QueuePolicy',
+                  'AWS::SNS::Topic': 'AWS::SNS::TopicPolicy'}
+        for kind, policy in behind.items():
+            refused = set()
+            for about in of_type(resources, policy).values():
+                for statement in about['PolicyDocument']['Statement']:
+                    if statement['Effect'] == 'Deny' and statement['Condition'] == {'Bool': {'aws:SecureTransport': False}}:
+                        refused |= set(template.used(about))
+            self.assertLessEqual(set(of_type(resources, kind)), refused)
+
+    @each_choice
+    def test_no_identity_may_do_more_than_is_named(self, resources):
+        for name, statement in of_identities(resources):
+            if statement['Effect'] != 'Allow':
+                continue
+            for action in listed(statement['Action']):
+                self.assertNotIn('*', action, name)
+            if '*' in listed(statement['Resource']):
+                self.assertIn(statement.get('Sid'), ANY_RESOURCE, name)
+
+    @each_choice
+    def test_roles_are_assumed_by_one_service_of_this_account(self, resources):
+        for name, about in of_type(resources, 'AWS::IAM::Role').items():
+            statement, = about['AssumeRolePolicyDocument']['Statement']
+            (kind, service), = statement['Principal'].items()
+            self.assertEqual(kind, 'Service', name)
+            # Lambda assumes a role only for a function that somebody with iam:PassRole gave it.
+            if service != 'lambda.amazonaws.com':
+                self.assertEqual(statement['Condition'], {'StringEquals': {'aws:SourceAccount': {'Ref': 'AWS::AccountId'}}})
+
+    @each_choice
+    def test_what_holds_an_exam_outlives_the_stack(self, resources):
+        for name, about in resources.items():
+            if about['Type'] in ('AWS::S3::Bucket', 'AWS::DynamoDB::Table', 'AWS::KMS::Key'):
+                self.assertEqual((about['DeletionPolicy'], about['UpdateReplacePolicy']), ('RetainExceptOnCreate', 'Retain'), name)
+
+    @each_choice
+    def test_moodle_hosts_may_do_what_the_extension_calls_and_nothing_else(self, resources):
+        allowed = {}
+        for statement in resources['MoodleHosts']['Properties']['PolicyDocument']['Statement']:
+            for action in listed(statement['Action']):
+                allowed.setdefault(action.split(':')[0], set()).add(action.split(':')[1])
+            self.assertIn(statement['Resource']['Fn::GetAtt'][0], ('DeliveryStream', 'Table', 'Key'))
+        self.assertEqual(allowed['firehose'], calls('exam-delivery/src', 'exam-aws/src'))
+        self.assertEqual(set(allowed) - {'firehose'}, {'dynamodb', 'kms'} if 'Table' in resources else set())
+        if 'Table' in resources and calls('exam-state/src'):
+            self.assertEqual(allowed['dynamodb'], calls('exam-state/src'))
+
+    @each_choice
+    def test_the_fold_gets_records_at_once_and_answers_within_lambdas_limits(self, resources):
+        to = resources['DeliveryStream']['Properties']['ExtendedS3DestinationConfiguration']
+        processor, = to['ProcessingConfiguration']['Processors']
+        settings = {p['ParameterName']: p['ParameterValue'] for p in processor['Parameters']}
+        self.assertEqual(settings['BufferIntervalInSeconds'], '0')
+        # Base64 adds a third, and the answer is as long as the request.
+        self.assertLess(float(settings['BufferSizeInMBs']) * 4 / 3, 6)
+        function = resources['FoldFunction']['Properties']
+        self.assertLessEqual(function['Timeout'], 300)
+        self.assertEqual(resources['RedriveQueue']['Properties']['VisibilityTimeout'], 6 * function['Timeout'])
+
+    @each_choice
+    def test_every_alarm_is_told_to_the_topic(self, resources):
+        alarms = of_type(resources, 'AWS::CloudWatch::Alarm')
+        self.assertGreater(len(alarms), 10)
+        for name, about in alarms.items():
+            self.assertEqual(about['AlarmActions'], [{'Ref': 'Alarms'}], name)
+            self.assertTrue(about['AlarmDescription'], name)
+
+    def test_the_dashboard_is_json_and_shows_what_is_there(self):
+        for chosen in template.choices():
+            resources = template.render(chosen)['Resources']
+            values = {'AWS::Region': 'eu-west-1', 'AWS::StackName': 'exam'}
+            body = json.loads(template.text(resources['Dashboard']['Properties']['DashboardBody'], values))
+            shown = {metric[0] for widget in body['widgets'] for metric in widget['properties']['metrics']}
+            self.assertEqual('AWS/DynamoDB' in shown, 'Table' in resources)
+            self.assertEqual('AWS/ElastiCache' in shown, 'Cache' in resources)
+            self.assertEqual('AWS/Kinesis' in shown, 'EventsStream' in resources)
+            # No two widgets lie on each other.
+            places = [(w['x'], w['y']) for w in body['widgets']]
+            self.assertEqual(len(places), len(set(places)))
+
+
+def calls(*directories):
+    """Actions of AWS that the Rust code calls: `.put_record_batch()` is PutRecordBatch."""
+    found = set()
+    for directory in directories:
+        for path in (ROOT / 'crates' / directory).rglob('*.rs'):
+            if directory.startswith('exam-state') and not any(part.startswith('dynamo') for part in path.relative_to(ROOT).parts):
+                continue
+            code = path.read_text()
+            found |= set(re.findall(r'\.((?:put_record|describe|update_item|get_item|put_item|delete_item|batch|query|scan|transact)\w*)\(\)\s*\n?\s*\.(?:delivery_stream_name|table_name|set_|request_items)', code))
+    return {''.join(word.title() for word in name.split('_')) for name in found}
+
+
+class Athena(unittest.TestCase):
+    def setUp(self):
+        self.resources = template.render(next(template.choices()))['Resources']
+        self.view = self.resources['Events']['Properties']['TableInput']
+        wrapped = template.text(self.view['ViewOriginalText'], {'DatabaseName': 'exam_stream'})
+        head, tail = '/* Presto View: ', ' */'
+        self.assertTrue(wrapped.startswith(head) and wrapped.endswith(tail), wrapped)
+        self.definition = json.loads(base64.b64decode(wrapped[len(head):-len(tail)]))
+
+    @unittest.skipUnless((ROOT / 'docs/sql.md').exists(), 'there is no docs/sql.md')
+    def test_the_view_has_the_columns_of_docs_sql(self):
+        documented = []
+        for names, kind in re.findall(r'^\| ((?:`\w+`(?:, )?)+) \| (\w+)(?:\(\d\))? \|', (ROOT / 'docs/sql.md').read_text(), re.M):
+            documented += [(name, kind) for name in re.findall(r'`(\w+)`', names)]
+        hive = {'INT': 'int', 'BIGINT': 'bigint', 'STRING': 'string', 'TIMESTAMP': 'timestamp', 'BOOLEAN': 'boolean'}
+        trino = {'INT': 'integer', 'BIGINT': 'bigint', 'STRING': 'varchar', 'TIMESTAMP': 'timestamp(3)', 'BOOLEAN': 'boolean'}
+        self.assertGreater(len(documented), 20)
+        self.assertEqual([(c['Name'], c['Type']) for c in self.view['StorageDescriptor']['Columns']],
+                         [(n, hive[k]) for n, k in documented] + [('dt', 'string')])
+        self.assertEqual([(c['name'], c['type']) for c in self.definition['columns']],
+                         [(n, trino[k]) for n, k in documented] + [('dt', 'varchar')])
+
+    def rows(self, lines):
+        """The view's statement, read as Trino's, over (line, dt) in DuckDB."""
+        sql = sqlglot.transpile(self.definition['originalSql'], read='trino', write='duckdb')[0]
+        db = duckdb.connect()
+        # Trino's functions that DuckDB knows by another name.
+        db.execute("create macro from_unixtime_nanos(n) as make_timestamp(n // 1000)")
+        db.execute("create macro to_utf8(t) as t")
+        db.execute("create table lines (line varchar, dt varchar)")
+        db.executemany("insert into lines values (?, ?)", lines)
+        columns = [c['name'] for c in self.definition['columns']]
+        return [dict(zip(columns, row)) for row in db.execute(sql).fetchall()]
+
+    def test_a_record_delivered_twice_is_one_row_with_every_column_typed(self):
+        answer = {'v': 1, 'id': 'a-1', 'type': 'answer', 'ts': 1763800020.517999, 'sent': 1763800020.1, 'at': 1763800009.75,
+                  'site': 'moodle.example', 'quiz': 4, 'attempt': 17, 'usage': '170', 'student_id': 3, 'page': 'p',
+                  'seq': 3, 'slot': 2, 'qa': 5, 'status': 1, 'fields': {'answer': 'ü "2"', ':sequencecheck': '1'},
+                  'counts': {'hidden': 2}, 'device': 'd1'}
+        line = json.dumps(answer, ensure_ascii=False)
+        row, = self.rows([(line, '2025-11-22'), (line, '2025-11-23')])
+        self.assertEqual(str(row['ts']), '2025-11-22 08:27:00.517000')
+        self.assertEqual(str(row['edited']), '2025-11-22 08:26:49.750000')
+        self.assertEqual((row['v'], row['usage'], row['slot'], row['status'], row['word'], row['preview'], row['dt']),
+                         (1, 170, 2, 1, None, False, '2025-11-22'))
+        self.assertEqual(json.loads(row['fields']), answer['fields'])
+        self.assertEqual(row['record'], line)
+
+    def test_bare_records_have_a_word_and_a_time_and_signals_are_no_events(self):
+        bare = '{"status":"s1120","student_id":3,"timestamp":1.6312066665E9}'
+        rows = self.rows([(bare, '2021-09-09'), ('{"v":1,"id":"q","type":"signal","ts":1.5}', '2021-09-09'),
+                          ('{"user":"spencer","status":"00001"}', '2021-09-09')])
+        row, = rows
+        self.assertEqual((row['word'], row['status'], row['student_id'], str(row['ts'])),
+                         ('s1120', None, 3, '2021-09-09 16:57:46.500000'))
+        self.assertRegex(row['id'], '^[0-9a-f]{32}$')
+
+
+class CacheUser(unittest.TestCase):
+    """The access string of the cache's user, tried on a Redis of this machine."""
+
+    def setUp(self):
+        program, self.exam_stream = shutil.which('redis-server'), os.environ.get('EXAM_STREAM_BIN')
+        if not program or not self.exam_stream:
+            self.skipTest('needs redis-server and EXAM_STREAM_BIN')
+        with socket.socket() as probe:
+            probe.bind(('127.0.0.1', 0))
+            self.port = probe.getsockname()[1]
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = Path(directory.name)
+        server = subprocess.Popen([program, '--bind', '127.0.0.1', '--port', str(self.port), '--save', '', '--dir', directory.name],
+                                  stdout=subprocess.DEVNULL)
+        self.addCleanup(lambda: (server.terminate(), server.wait()))
+        for _ in range(300):
+            if self.redis('ping').stdout == 'PONG\n':
+                break
+            time.sleep(0.1)
+        access = template.load()['Resources']['CacheUser']['Properties']['AccessString'].split()
+        self.assertEqual(self.redis('acl', 'setuser', 'exam', '>secret', *access).stdout, 'OK\n')
+
+    def redis(self, *words, user=()):
+        return subprocess.run(['redis-cli', '-p', str(self.port), *user, *words], capture_output=True, text=True)
+
+    def test_the_user_can_fold_and_read_and_nothing_beyond(self):
+        store = f'redis://exam:secret@127.0.0.1:{self.port}/0'
+        (self.directory / 'part.jsonl').write_text(
+            '{"v":1,"id":"a","type":"answer","ts":1763800010.0,"site":"s","quiz":1,"attempt":7,"page":"p","seq":1,'
+            '"slot":1,"qa":5,"status":1,"fields":{"answer":"2"}}\n')
+        fold = subprocess.run([self.exam_stream, 'rebuild', self.directory / 'part.jsonl', '--into', store], capture_output=True, text=True)
+        self.assertEqual(fold.returncode, 0, fold.stderr)
+        read = subprocess.run([self.exam_stream, 'state', '--state', store, '--json', self.directory / 'state.json'], capture_output=True, text=True)
+        self.assertEqual(read.returncode, 0, read.stderr)
+        self.assertIn('"word":"s1"', (self.directory / 'state.json').read_text().replace(' ', ''))
+        for words in (['flushall'], ['keys', '*'], ['config', 'get', '*'], ['get', 'session:1'], ['acl', 'list'], ['shutdown']):
+            denied = self.redis(*words, user=['--user', 'exam', '--pass', 'secret', '--no-auth-warning'])
+            self.assertIn('NOPERM', denied.stdout, words)
+
+
+if __name__ == '__main__':
+    unittest.main()
