@@ -18,7 +18,8 @@
  * The cheap door: takes answers from attempt pages, without database and session.
  *
  * The page token in the request says whose they are; see \local_examstream\local\door. This is the page that is asked
- * most on a site during an exam, so it loads nothing but what it needs, each class by name.
+ * most on a site during an exam, so it loads nothing but what it needs, each class by name; those of the help desk and
+ * of the signs come by Moodle's autoloader where they are used.
  *
  * @package   local_examstream
  * @copyright 2026 The Exam Stream contributors
@@ -29,7 +30,7 @@ define('ABORT_AFTER_CONFIG', true);
 define('NO_DEBUG_DISPLAY', true);
 
 require(__DIR__ . '/../../config.php'); // phpcs:ignore moodle.Files.RequireLogin.Missing
-foreach (['backend', 'door', 'envelope', 'extension', 'grant', 'page', 'refusal', 'token', 'validator'] as $class) {
+foreach (['backend', 'door', 'envelope', 'extension', 'grant', 'page', 'refusal', 'switches', 'token', 'validator'] as $class) {
     require_once(__DIR__ . "/classes/local/$class.php");
 }
 
@@ -54,7 +55,8 @@ function local_examstream_reply(string $dataroot): array {
         $dataroot,
         (string) $body,
         microtime(true),
-        new \local_examstream\local\extension()
+        new \local_examstream\local\extension(),
+        $_SERVER
     );
 }
 

@@ -24,6 +24,7 @@
 
 use local_examstream\local\extension;
 use local_examstream\local\site;
+use local_examstream\local\switches;
 use local_examstream\local\validator;
 
 defined('MOODLE_INTERNAL') || die();
@@ -107,6 +108,25 @@ if ($hassiteconfig) {
             site::id(),
             '/^[A-Za-z0-9_-]{1,64}\z/'
         ));
+
+        $settings->add(new admin_setting_heading(
+            'local_examstream/switches',
+            new lang_string('setting_switches', 'local_examstream'),
+            new lang_string('setting_switches_desc', 'local_examstream')
+        ));
+        foreach (array_keys(switches::BITS) as $switch) {
+            $choices = [];
+            foreach (switches::SITE as $choice) {
+                $choices[$choice] = new lang_string("setting_switch_$choice", 'local_examstream');
+            }
+            $publish(new admin_setting_configselect(
+                "local_examstream/$switch",
+                new lang_string("{$switch}_setting", 'local_examstream'),
+                new lang_string("{$switch}_setting_help", 'local_examstream'),
+                site::DEFAULTS[$switch],
+                $choices
+            ));
+        }
 
         $settings->add(new admin_setting_heading(
             'local_examstream/limits',

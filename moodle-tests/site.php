@@ -73,18 +73,21 @@ function contest_questions(): array {
  *
  * @param stdClass $course
  * @param array $spec 'name', 'questions' (each 'qtype:which' of core's test questions, or 'contest:…'),
- *     'perpage' (0: one page), 'stream' (false: the plugin is off), and any field of the quiz
+ *     'perpage' (0: one page), 'stream' (false: the plugin is off), 'switches' ('name' => 0 or 1: see the plugin's class),
+ *     and any field of the quiz
  * @return array quiz, cmid, and the slots' question types
  */
 function add_quiz(stdClass $course, array $spec): array {
     $generator = phpunit_util::get_data_generator();
     $questions = $generator->get_plugin_generator('core_question');
     $perpage = $spec['perpage'] ?? 0;
-    $fields = array_diff_key($spec, array_flip(['questions', 'perpage', 'stream']));
+    $fields = array_diff_key($spec, array_flip(['questions', 'perpage', 'stream', 'switches']));
     $quiz = $generator->create_module('quiz', $fields + ['course' => $course->id, 'questionsperpage' => $perpage, 'grade' => 10]);
+    $settings = $spec['switches'] ?? [];
     if (!($spec['stream'] ?? true)) {
-        $GLOBALS['DB']->insert_record('local_examstream_quiz', ['quizid' => $quiz->id, 'enabled' => 0]);
+        $settings['enabled'] = 0;
     }
+    \local_examstream\local\quiz_form::set((int) $quiz->id, $settings);
     $context = context_module::instance($quiz->cmid);
     $category = $questions->create_question_category(['contextid' => $context->id, 'name' => $spec['name']]);
     $slots = [];
@@ -116,7 +119,10 @@ function build(): void {
         'lastname' => 'Invigilator', 'email' => 'invigilator@example.invalid']);
     $generator->enrol_user($user->id, $course->id, 'editingteacher');
 
-    add_quiz($course, ['name' => 'Maths competition', 'timelimit' => HOURSECS, 'questions' => array_keys(contest_questions())]);
+    // With all that there is to see.
+    $switches = array_fill_keys(array_keys(\local_examstream\local\switches::BITS), 1);
+    add_quiz($course, ['name' => 'Maths competition', 'timelimit' => HOURSECS, 'questions' => array_keys(contest_questions()),
+        'switches' => $switches]);
     add_quiz($course, ['name' => 'Every question type', 'perpage' => 4, 'questions' => ['truefalse:true', 'multichoice:one_of_four',
         'multichoice:two_of_four', 'numerical:pi', 'shortanswer:frogtoad', 'match:foursubq', 'gapselect:missingchoiceno',
         'essay:plain', 'essay:editorfilepicker', 'ddwtos:fox', 'ordering:moodle', 'multianswer:twosubq',

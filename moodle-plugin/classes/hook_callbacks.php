@@ -21,6 +21,8 @@ use local_examstream\local\capture;
 use local_examstream\local\extension;
 use local_examstream\local\resume_request;
 use local_examstream\local\site;
+use local_examstream\local\switches;
+use local_examstream\output\attempt_parts;
 
 /**
  * Callbacks of Moodle's hooks. Nothing of ours may break a page: each of them ends in a log line at worst.
@@ -57,9 +59,11 @@ final class hook_callbacks {
     }
 
     /**
-     * The configuration of the script, on attempt pages.
+     * The script and what it needs, on the pages of an attempt.
      *
-     * In an element of its own: arguments of js_call_amd() are limited to 1 kB.
+     * Its configuration is in an element of its own: arguments of js_call_amd() are limited to 1 kB. The summary gets
+     * none, because Moodle does not say in time that it lets the student see it: there the script goes on with what the
+     * attempt's last page in this tab was given.
      *
      * @param \core\hook\output\before_footer_html_generation $hook
      */
@@ -68,19 +72,28 @@ final class hook_callbacks {
     ): void {
         global $PAGE;
         try {
-            if ($PAGE->pagetype !== 'mod-quiz-attempt') {
+            $config = null;
+            if ($PAGE->pagetype === 'mod-quiz-attempt') {
+                $config = capture::config((int) ($PAGE->url->get_param('page') ?? 0));
+                if ($config === null) {
+                    return;
+                }
+            } else if ($PAGE->pagetype !== 'mod-quiz-summary' || !capture::is_possible((int) $PAGE->cm->instance)) {
                 return;
             }
-            $config = capture::config((int) ($PAGE->url->get_param('page') ?? 0));
-            if ($config === null) {
-                return;
-            }
-            $json = json_encode($config, JSON_THROW_ON_ERROR | JSON_HEX_TAG | JSON_HEX_AMP);
-            $hook->add_html(\html_writer::tag(
-                'script',
-                $json,
-                ['type' => 'application/json', 'id' => 'local-examstream-config']
+            $parts = new attempt_parts($config['switches'] ?? switches::names(switches::of_quiz((int) $PAGE->cm->instance)));
+            $hook->add_html($hook->renderer->render_from_template(
+                'local_examstream/attempt_parts',
+                $parts->export_for_template($hook->renderer)
             ));
+            if ($config !== null) {
+                $json = json_encode($config, JSON_THROW_ON_ERROR | JSON_HEX_TAG | JSON_HEX_AMP);
+                $hook->add_html(\html_writer::tag(
+                    'script',
+                    $json,
+                    ['type' => 'application/json', 'id' => 'local-examstream-config']
+                ));
+            }
             $PAGE->requires->js_call_amd('local_examstream/capture', 'init');
         } catch (\Throwable $e) {
             site::note('giving the page its token', $e);

@@ -27,7 +27,7 @@ defined('MOODLE_INTERNAL') || die();
 $functions = [
     'local_examstream_put' => [
         'classname' => \local_examstream\external\put::class,
-        'description' => 'Hands over the answers and signs of life of an attempt page',
+        'description' => 'Hands over the answers, signs of life and calls for help of an attempt page',
         'type' => 'write',
         'ajax' => true,
         'loginrequired' => true,

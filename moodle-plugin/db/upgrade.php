@@ -23,12 +23,30 @@
  */
 
 /**
- * Writes the door file anew: another version may expect something else in it.
+ * Upgrades the table, and writes the door file anew: another version may expect something else in it.
  *
  * @param int $oldversion
  * @return bool
  */
 function xmldb_local_examstream_upgrade($oldversion): bool {
+    global $DB;
+    if ($oldversion < 2026112300) {
+        $manager = $DB->get_manager();
+        $table = new xmldb_table('local_examstream_quiz');
+        // A quiz may now say something else and nothing of this.
+        $manager->change_field_default($table, new xmldb_field('enabled', XMLDB_TYPE_INTEGER, '1', null, XMLDB_NOTNULL));
+        $manager->change_field_notnull($table, new xmldb_field('enabled', XMLDB_TYPE_INTEGER, '1'));
+        $switches = ['helpdesk', 'signalhidden', 'signalclipboard', 'signalconnection', 'signaladdress', 'signaldevice'];
+        $previous = 'enabled';
+        foreach ($switches as $switch) {
+            $field = new xmldb_field($switch, XMLDB_TYPE_INTEGER, '1', null, null, null, null, $previous);
+            if (!$manager->field_exists($table, $field)) {
+                $manager->add_field($table, $field);
+            }
+            $previous = $switch;
+        }
+        upgrade_plugin_savepoint(true, 2026112300, 'local', 'examstream');
+    }
     \local_examstream\local\keys::publish();
     return true;
 }

@@ -64,7 +64,7 @@ final class capture_test extends stream_testcase {
      * @return array
      */
     private function config(string $footer): array {
-        $pattern = '~^<script type="application/json" id="local-examstream-config">(.*)</script>$~';
+        $pattern = '~<script type="application/json" id="local-examstream-config">(.*)</script>$~';
         $this->assertSame(1, preg_match($pattern, $footer, $match));
         return json_decode($match[1], true, 512, JSON_THROW_ON_ERROR);
     }

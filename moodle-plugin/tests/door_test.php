@@ -144,13 +144,13 @@ final class door_test extends stream_testcase {
     }
 
     /**
-     * A signal brings running totals.
+     * A sign of life needs no totals.
      */
     public function test_signs_of_life_are_accepted(): void {
         $this->open_page();
-        $signal = ['type' => 'alive', 'page' => $this->page, 'seq' => 1, 'at' => site::now(), 'counts' => ['hidden' => 2]];
-        $this->assertSame(200, $this->knock([$signal])[0]);
-        $this->assertSame(['hidden' => 2], $this->stream->records[0]['counts']);
+        $this->assertSame(200, $this->knock([$this->record(['type' => 'alive'])])[0]);
+        $this->assertSame('alive', $this->stream->records[0]['type']);
+        $this->assertArrayNotHasKey('fields', $this->stream->records[0]);
     }
 
     /**

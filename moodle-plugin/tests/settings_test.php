@@ -64,14 +64,14 @@ final class settings_test extends stream_testcase {
         $this->start([['shortanswer', 'frogtoad']]);
         $quizid = (int) $this->quiz->id;
         $this->assertTrue(site::is_quiz_enabled($quizid));
-        quiz_form::set($quizid, false);
+        quiz_form::set($quizid, ['enabled' => 0]);
         $this->assertFalse(site::is_quiz_enabled($quizid));
         set_config('quizdefault', 0, 'local_examstream');
-        quiz_form::set($quizid, true);
+        quiz_form::set($quizid, ['enabled' => 1]);
         $this->assertTrue(site::is_quiz_enabled($quizid));
-        quiz_form::set($quizid, null);
+        quiz_form::set($quizid, ['enabled' => null]);
         $this->assertFalse(site::is_quiz_enabled($quizid));
-        quiz_form::set($quizid, true);
+        quiz_form::set($quizid, ['enabled' => 1]);
         set_config('enabled', 0, 'local_examstream');
         $this->assertFalse(site::is_quiz_enabled($quizid));
     }
@@ -85,7 +85,7 @@ final class settings_test extends stream_testcase {
         $this->start([['shortanswer', 'frogtoad']]);
         $course = get_course($this->quiz->course);
         $this->setUser($this->getDataGenerator()->create_and_enrol($course, 'editingteacher'));
-        quiz_form::set((int) $this->quiz->id, false);
+        quiz_form::set((int) $this->quiz->id, ['enabled' => 0]);
 
         $COURSE = $course;
         $PAGE->set_url('/course/modedit.php');
@@ -118,7 +118,7 @@ final class settings_test extends stream_testcase {
      */
     public function test_setting_is_copied_with_the_quiz(): void {
         $this->start([['shortanswer', 'frogtoad']]);
-        quiz_form::set((int) $this->quiz->id, false);
+        quiz_form::set((int) $this->quiz->id, ['enabled' => 0]);
         $this->setAdminUser();
         $course = get_course($this->quiz->course);
         $copy = duplicate_module($course, get_fast_modinfo($course)->get_cm($this->quiz->cmid));
@@ -132,7 +132,7 @@ final class settings_test extends stream_testcase {
     public function test_setting_is_deleted_with_the_quiz(): void {
         global $DB;
         $this->start([['shortanswer', 'frogtoad']]);
-        quiz_form::set((int) $this->quiz->id, false);
+        quiz_form::set((int) $this->quiz->id, ['enabled' => 0]);
         course_delete_module($this->quiz->cmid);
         $this->assertSame(0, $DB->count_records('local_examstream_quiz'));
     }

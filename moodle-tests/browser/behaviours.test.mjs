@@ -2,10 +2,8 @@
 // second thoughts, attachments, and servers that fall over during the exam.
 
 import assert from 'node:assert/strict';
-import {readdirSync, readFileSync, statSync} from 'node:fs';
-import {join} from 'node:path';
 import test from 'node:test';
-import {Browser, SEVEN, at, configure, makeQuiz, sleep, until, url} from './harness.mjs';
+import {Browser, SEVEN, at, attemptOf, configure, makeQuiz, sleep, streamed, until, url} from './harness.mjs';
 
 const full = process.env.ES_FULL === '1';
 const timeout = 300000;
@@ -34,18 +32,6 @@ function behaviour(name, spec, run) {
         }
     });
 }
-
-/** Every record that was accepted, of one attempt. */
-function streamed(attempt) {
-    const files = directory => readdirSync(directory).flatMap(name => {
-        const path = join(directory, name);
-        return statSync(path).isDirectory() ? files(path) : path.endsWith('.jsonl') ? [path] : [];
-    });
-    return files(process.env.ES_RECORDS).flatMap(path => readFileSync(path, 'utf8').split('\n').filter(Boolean))
-        .map(line => JSON.parse(line)).filter(record => record.attempt === attempt);
-}
-
-const attemptOf = browser => Number(new URL(browser.page.url()).searchParams.get('attempt'));
 
 behaviour('network cut and restored: marked as not saved, then saved', {}, async({quiz, enter}) => {
     const browser = await enter();

@@ -4,7 +4,7 @@
 // be killed as a power cut does, and its profile be used again or not.
 
 import {execFileSync, spawn} from 'node:child_process';
-import {existsSync, mkdtempSync, readFileSync, rmSync} from 'node:fs';
+import {existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync} from 'node:fs';
 import {join} from 'node:path';
 import {createRequire} from 'node:module';
 
@@ -43,6 +43,27 @@ export const makeQuiz = spec => JSON.parse(php(`--quiz=${JSON.stringify(spec)}`)
 
 /** Sets site settings, {plugin: {name: value}}. */
 export const configure = settings => php(`--config=${JSON.stringify(settings)}`);
+
+/** Every record that was accepted, of one attempt. */
+export function streamed(attempt) {
+    const files = directory => readdirSync(directory).flatMap(name => {
+        const path = join(directory, name);
+        return statSync(path).isDirectory() ? files(path) : path.endsWith('.jsonl') ? [path] : [];
+    });
+    return files(process.env.ES_RECORDS).flatMap(path => readFileSync(path, 'utf8').split('\n').filter(Boolean))
+        .map(line => JSON.parse(line)).filter(record => record.attempt === attempt);
+}
+
+/** The attempt that a browser shows. */
+export const attemptOf = browser => Number(new URL(browser.page.url()).searchParams.get('attempt'));
+
+/** Puts records into the stream, as a page of the server does. */
+export const put = records => at('es_php', '-r', 'foreach (json_decode($argv[1], true) as $record) {'
+    + ' exam_stream_put("", $record) || exit(1); } exam_stream_flush() || exit(1);', '--', JSON.stringify(records));
+
+/** The folded state of an attempt. */
+export const stateOf = (site, attempt) =>
+    JSON.parse(at('es_php', '-r', 'echo json_encode(exam_stream_state($argv[1], (int) $argv[2]));', '--', site, String(attempt)));
 
 /** The questions of most tests: one of each simple type, in this order. */
 export const SEVEN = ['truefalse:true', 'multichoice:one_of_four', 'multichoice:two_of_four', 'numerical:pi',

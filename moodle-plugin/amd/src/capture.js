@@ -14,11 +14,14 @@
 // along with Moodle.  If not, see <https://www.gnu.org/licenses/>.
 
 /**
- * Captures the answers of an attempt page.
+ * Captures the answers of an attempt page; what runs beside it is started here.
  *
  * For each changed question it records the complete set of its successful controls, never a submit button, and hands it to
  * the sender. Core's own autosave goes on beside it. Nothing in here may break the quiz: where anything is missing, the page
  * works as it does without the plugin.
+ *
+ * The summary of an attempt has no questions and no configuration of its own: there it goes on with what the attempt's last
+ * page in this tab was given, so that what was not saved yet is sent, and the help desk is there.
  *
  * @module     local_examstream/capture
  * @copyright  2026 The Exam Stream contributors
@@ -28,8 +31,10 @@
 import {eventTypes} from 'core_form/events';
 import Clock from 'local_examstream/clock';
 import Display from 'local_examstream/display';
+import Help from 'local_examstream/help';
 import Outbox from 'local_examstream/outbox';
 import Sender from 'local_examstream/sender';
+import Signals, {nonce} from 'local_examstream/signals';
 import {isAnswered} from 'local_examstream/answered';
 
 /** Milliseconds after the last key until an answer is recorded, and the most it waits while typing goes on. */
@@ -50,21 +55,26 @@ const FOLD = 1000;
 /** Fields that differ from page to page though the answer is the same. */
 const OF_THE_PAGE = /^:(?!sequencecheck)|:itemid$|^attachments$/;
 
+/** Where a tab keeps the configuration of its last page. */
+const CONFIG = 'local_examstream_config';
+
 /** The capture of one page. */
 class Capture {
     /**
      * @param {Object} config
      * @param {HTMLFormElement} form
+     * @param {HTMLElement} place where the student is told how things stand.
      */
-    constructor(config, form) {
+    constructor(config, form, place) {
         this.config = config;
         this.form = form;
-        this.page = `${config.page}.${nonce()}`;
+        this.place = place;
+        this.page = `${config.page}.${nonce(4)}`;
         this.seq = 0;
         // What the page shows is as old as the page.
         this.edited = config.minted;
-        this.counts = {hidden: 0, offline: 0, paste: 0};
-        this.told = JSON.stringify(this.counts);
+        this.signals = new Signals(config.switches);
+        this.told = JSON.stringify(this.signals.totals());
         this.last = new Map();
         this.dirty = new Map();
         this.since = new Map();
@@ -74,11 +84,21 @@ class Capture {
         this.failed = false;
         this.editors = new Set();
         this.clock = new Clock(config.minted);
+        // That page may have been made an hour ago.
+        this.clock.doubtful = config.recalled === true;
         this.outbox = new Outbox(config);
-        this.display = new Display(form, config.usage);
+        this.display = new Display(place, config.usage);
+        const section = document.querySelector('.local-examstream-help');
+        this.help = section && config.switches.includes('helpdesk') ? new Help(config, section, {
+            send: call => this.call(call),
+            stateOf: record => this.stateOf(record),
+        }) : null;
         this.sender = new Sender(config, this.clock, this.outbox, {
             signal: forced => this.signal(forced),
+            marked: this.signals.isMarked(),
             changed: () => this.refresh(),
+            dropped: record => this.help?.refuse(record),
+            help: this.help,
         });
     }
 
@@ -93,6 +113,12 @@ class Capture {
         this.sign();
         this.collect().forEach((fields, slot) => this.last.set(slot, JSON.stringify(fields)));
         this.watch();
+        this.signals.watch();
+        const noted = document.querySelector('.local-examstream-noted');
+        if (noted) {
+            this.place.before(noted);
+        }
+        this.help?.start(this.place);
         const prepared = this.display.prepare().catch(() => null);
         const left = await this.outbox.open();
         setInterval(() => this.tick(), TICK);
@@ -114,18 +140,15 @@ class Capture {
         ['pointerdown', 'keydown', 'input', 'change'].forEach(type => document.addEventListener(type, () => {
             this.touched = true;
         }, {capture: true, passive: true}));
-        document.addEventListener('paste', () => this.counts.paste++);
         document.addEventListener('visibilitychange', () => {
             if (document.visibilityState === 'hidden') {
-                this.counts.hidden++;
                 this.leave();
+            } else {
+                this.sender.live();
             }
         });
         window.addEventListener('pagehide', () => this.leave());
-        window.addEventListener('offline', () => {
-            this.counts.offline++;
-            this.refresh();
-        });
+        window.addEventListener('offline', () => this.refresh());
         window.addEventListener('online', () => this.sender.hurry());
         this.collectHidden().forEach((value, input) => this.hidden.set(input, value));
     }
@@ -246,12 +269,38 @@ class Capture {
      * @return {Object|null}
      */
     signal(forced) {
-        const told = JSON.stringify(this.counts);
+        const counts = this.signals.totals();
+        const told = JSON.stringify(counts);
         if (!forced && told === this.told) {
             return null;
         }
         this.told = told;
-        return {type: 'alive', page: this.page, seq: ++this.seq, at: this.clock.at(), counts: {...this.counts}};
+        return {type: 'alive', page: this.page, seq: ++this.seq, at: this.clock.at(), counts, ...this.signals.device()};
+    }
+
+    /**
+     * Sends a step of a call for help.
+     *
+     * @param {Object} step text and slot, or the call that is withdrawn.
+     * @return {Object} the record.
+     */
+    call(step) {
+        const record = {type: 'help', page: this.page, seq: ++this.seq, at: this.clock.at(), ...step};
+        this.sender.add(record);
+        return record;
+    }
+
+    /**
+     * How it stands with a record.
+     *
+     * @param {Object} record
+     * @return {String} sending, unsent or sent.
+     */
+    stateOf(record) {
+        if (!this.sender.queue.includes(record)) {
+            return 'sent';
+        }
+        return this.sender.failures || this.sender.refusal || !navigator.onLine ? 'unsent' : 'sending';
     }
 
     /**
@@ -260,7 +309,7 @@ class Capture {
      * Nothing while something is not saved: then what Moodle gets with the form is what the server is to stream.
      */
     sign() {
-        const unsaved = this.dirty.size || this.sender.queue.length || this.sender.refused.size;
+        const unsaved = this.dirty.size || this.sender.hasUnsaved();
         this.field.value = unsaved ? '' : `${this.page}:${this.seq}:${this.edited.toFixed(6)}`;
     }
 
@@ -302,6 +351,7 @@ class Capture {
         (window.tinyMCE?.get?.() ?? []).forEach(editor => {
             if (!this.editors.has(editor) && this.form.contains(editor.getElement())) {
                 this.editors.add(editor);
+                this.signals.watchEditor(editor);
                 editor.on('input change undo redo keyup', () => this.touch(this.slotOf(editor.getElement()), PAUSE));
                 // The editor may write the same text in another way than it was stored.
                 editor.on('init', () => this.settle(editor));
@@ -353,6 +403,7 @@ class Capture {
             display.mark(slot, state);
         });
         this.banner(late);
+        this.help?.refresh();
         this.sign();
     }
 
@@ -390,12 +441,23 @@ class Capture {
      */
     async bringBack(left) {
         const [ours, others] = [[], []];
-        left.forEach(record => (this.config.slots[record.slot]?.qa === record.qa ? ours : others).push(record));
+        const isOurs = ({type, slot, qa}) => type === 'help' ? this.help !== null : this.config.slots[slot]?.qa === qa;
+        left.forEach(record => (isOurs(record) ? ours : others).push(record));
         this.outbox.remove(others);
         if (!ours.length) {
             return;
         }
         this.sender.resume(ours);
+        ours.filter(record => record.type === 'help').forEach(record => this.help.adopt(record));
+        await this.bringBackAnswers(ours.filter(record => record.type !== 'help'));
+    }
+
+    /**
+     * Waits for the answers that an earlier page has left, if the page lacks one of them.
+     *
+     * @param {Object[]} ours
+     */
+    async bringBackAnswers(ours) {
         const newest = new Map(ours.map(record => [record.slot, record]));
         if (![...newest.values()].some(record => this.isMissing(record))) {
             return;
@@ -441,21 +503,58 @@ class Capture {
 const sleep = milliseconds => new Promise(resolve => setTimeout(resolve, milliseconds));
 
 /**
- * What tells this run of the script from any other of the same page.
+ * The configuration of this page; where it has none, that of the attempt's last page in this tab.
  *
- * @return {String} 8 hexadecimal digits.
+ * @return {Object|null}
  */
-const nonce = () => [...crypto.getRandomValues(new Uint8Array(4))].map(byte => byte.toString(16).padStart(2, '0')).join('');
+const configuration = () => {
+    const element = document.getElementById('local-examstream-config');
+    if (element) {
+        keep(element.textContent);
+        return JSON.parse(element.textContent);
+    }
+    const config = JSON.parse(recall() ?? 'null');
+    const attempt = new URL(window.location.href).searchParams.get('attempt');
+    // What was restored was said on that page.
+    return config && String(config.attempt) === attempt ? {...config, restored: [], help: null, recalled: true} : null;
+};
 
 /**
- * Starts on an attempt page that has been given a configuration.
+ * Keeps a configuration for the pages of this tab, where the browser lets us.
+ *
+ * @param {String} json
+ */
+const keep = json => {
+    try {
+        sessionStorage.setItem(CONFIG, json);
+    } catch (error) {
+        // The summary does without.
+    }
+};
+
+/**
+ * The configuration that was kept.
+ *
+ * @return {String|null}
+ */
+const recall = () => {
+    try {
+        return sessionStorage.getItem(CONFIG);
+    } catch (error) {
+        return null;
+    }
+};
+
+/**
+ * Starts on a page of an attempt.
  */
 export const init = async() => {
     try {
-        const config = document.getElementById('local-examstream-config');
+        const config = configuration();
         const form = document.getElementById('responseform');
-        if (config && form) {
-            await new Capture(JSON.parse(config.textContent), form).start();
+        const place = form ?? document.querySelector('.quizsummaryofattempt')?.closest('[role=main], main, section');
+        if (config && place && (form !== null) === !config.recalled) {
+            await new Capture(config, form ?? document.createElement('form'), place).start();
         }
     } catch (error) {
         window.console.warn('local_examstream: answers are not streamed on this page', error);

@@ -51,11 +51,11 @@ const GOOD_NEWS = 6000;
 
 export default class Display {
     /**
-     * @param {HTMLElement} form the attempt's form.
+     * @param {HTMLElement} place where it is shown: the attempt's form, or what the page has in its stead.
      * @param {Number} usage the question usage, which the questions' ids begin with.
      */
-    constructor(form, usage) {
-        this.form = form;
+    constructor(place, usage) {
+        this.place = place;
         this.usage = usage;
         this.marks = new Map();
         this.shown = '';
@@ -77,7 +77,7 @@ export default class Display {
         this.voice = document.createElement('div');
         this.voice.className = 'sr-only visually-hidden';
         this.voice.setAttribute('aria-live', 'polite');
-        this.form.prepend(this.banner, this.voice);
+        this.place.prepend(this.banner, this.voice);
     }
 
     /**
@@ -154,7 +154,7 @@ export default class Display {
         const line = document.createElement('div');
         line.className = 'alert alert-info local-examstream-restored';
         line.setAttribute('role', 'status');
-        this.form.before(line);
+        this.place.before(line);
         slots.forEach(slot => this.mark(slot, 'restored'));
         line.textContent = await getString(slots.length === 1 ? 'restored_one' : 'restored_many', 'local_examstream', slots.length);
     }

@@ -42,6 +42,9 @@ const TIMEOUT = 20000;
 /** Milliseconds of the first pause after a failure, and of the longest. */
 const [FIRST_PAUSE, LONGEST_PAUSE] = [1000, 30000];
 
+/** Milliseconds without a reply after which news of the help desk are asked for; it is looked at each second. */
+const POLL = 1500;
+
 const encoder = new TextEncoder();
 
 /**
@@ -52,6 +55,15 @@ const encoder = new TextEncoder();
  */
 export const bytes = text => encoder.encode(text).length;
 
+/**
+ * Whether a record is an answer, of a slot if one is given.
+ *
+ * @param {Object} record
+ * @param {Number|null} slot
+ * @return {Boolean}
+ */
+const isAnswer = (record, slot = null) => record.type === 'answer' && (slot === null || record.slot === slot);
+
 export default class Sender {
     /**
      * @param {Object} config the page's configuration.
@@ -59,10 +71,13 @@ export default class Sender {
      * @param {Outbox} outbox
      * @param {Object} page what the page does.
      * @param {Function} page.signal makes the record that is a sign of life.
+     * @param {Boolean} page.marked whether it brings something that other records do not.
      * @param {Function} page.changed is called after whatever happened to a record.
+     * @param {Function} page.dropped is called with a record, no answer, that can never be saved.
+     * @param {Object|null} page.help the help desk: whether it waits, what it asks for, and what it hears.
      */
-    constructor(config, clock, outbox, {signal, changed}) {
-        Object.assign(this, {config, clock, outbox, signal, changed});
+    constructor(config, clock, outbox, {signal, marked, changed, dropped, help}) {
+        Object.assign(this, {config, clock, outbox, signal, marked, changed, dropped, help});
         this.queue = [];
         this.flying = new Set();
         this.requests = 0;
@@ -72,6 +87,7 @@ export default class Sender {
         this.timer = null;
         // The first reply tells the time better than the page could: it is asked for at once.
         this.heard = -Infinity;
+        this.lived = -Infinity;
         this.batchBytes = BATCH_BYTES;
         /** Why the server takes nothing more: '', 'token' or 'finished'. */
         this.refusal = '';
@@ -85,16 +101,20 @@ export default class Sender {
      * @param {Object} record
      */
     add(record) {
-        this.refused.delete(record.slot);
+        if (isAnswer(record)) {
+            this.refused.delete(record.slot);
+        }
         if (bytes(JSON.stringify(record)) > this.config.maxrecord - 1024) {
-            this.refused.add(record.slot);
+            this.refuse(record);
             this.changed();
             return;
         }
-        // What waits for a connection need not hold each step of typing: the first and the last are kept.
-        const waiting = this.queue.filter(other => other.slot === record.slot && !this.flying.has(other));
-        if (waiting.length > 1) {
-            this.forget(waiting.slice(-1));
+        if (isAnswer(record)) {
+            // What waits for a connection need not hold each step of typing: the first and the last are kept.
+            const waiting = this.queue.filter(other => isAnswer(other, record.slot) && !this.flying.has(other));
+            if (waiting.length > 1) {
+                this.forget(waiting.slice(-1));
+            }
         }
         if (this.clock.doubtful) {
             this.moments.set(record, performance.now());
@@ -123,7 +143,16 @@ export default class Sender {
      * @return {Boolean}
      */
     isWaiting(slot) {
-        return this.queue.some(record => record.slot === slot);
+        return this.queue.some(record => isAnswer(record, slot));
+    }
+
+    /**
+     * Whether an answer is not saved.
+     *
+     * @return {Boolean}
+     */
+    hasUnsaved() {
+        return this.refused.size > 0 || this.queue.some(record => isAnswer(record));
     }
 
     /**
@@ -136,12 +165,23 @@ export default class Sender {
     }
 
     /**
-     * Sends a sign of life if nothing was heard of the server for a while.
+     * Asks the server if nothing was heard of it for a while.
      */
     live() {
-        if (performance.now() - this.heard >= this.config.aliveseconds * 1000) {
+        if (this.isDue()) {
             this.send();
         }
+    }
+
+    /**
+     * Whether it is time for a request even if there is nothing to save.
+     *
+     * @return {Boolean}
+     */
+    isDue() {
+        const alive = this.config.aliveseconds * 1000;
+        const polls = this.help?.isWaiting() && document.visibilityState === 'visible';
+        return performance.now() - this.heard >= (polls ? Math.min(POLL, alive) : alive);
     }
 
     /**
@@ -192,8 +232,7 @@ export default class Sender {
      * @param {Boolean} leaving
      */
     async request(records, leaving = false) {
-        const due = performance.now() - this.heard >= this.config.aliveseconds * 1000;
-        if (!records.length && !due) {
+        if (!records.length && !this.isDue()) {
             return;
         }
         records.forEach(record => this.flying.add(record));
@@ -226,8 +265,13 @@ export default class Sender {
             this.clock.hear(reply.body.now);
             records.forEach(record => this.retime(record));
         }
-        const signal = this.signal(records.length === 0);
-        return this.post(signal ? [...records, signal] : records, leaving);
+        const old = performance.now() - this.lived >= this.config.aliveseconds * 1000;
+        const signal = this.signal(old && (this.marked || records.length === 0));
+        const reply = await this.post(signal ? [...records, signal] : records, leaving);
+        if (reply.status === 200 && (signal || (records.length && !this.marked))) {
+            this.lived = performance.now();
+        }
+        return reply;
     }
 
     /**
@@ -259,6 +303,7 @@ export default class Sender {
             this.failures = 0;
             this.refusal = '';
             this.forget(records);
+            this.help?.hear(body.help);
             this.send();
             return;
         }
@@ -306,8 +351,12 @@ export default class Sender {
      * @param {Object} record
      */
     refuse(record) {
-        this.refused.add(record.slot);
         this.forget([record]);
+        if (isAnswer(record)) {
+            this.refused.add(record.slot);
+        } else {
+            this.dropped(record);
+        }
     }
 
     /**
@@ -330,7 +379,7 @@ export default class Sender {
      */
     async post(records, leaving = false) {
         const {mode, url, token, attempt} = this.config;
-        const inner = {sent: this.clock.at(), records};
+        const inner = {sent: this.clock.at(), records, ...this.help?.query()};
         const text = mode === 'ws'
             ? JSON.stringify([{index: 0, methodname: 'local_examstream_put', args: {attempt, body: JSON.stringify(inner)}}])
             : JSON.stringify({token, ...inner});

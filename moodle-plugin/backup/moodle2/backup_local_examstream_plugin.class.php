@@ -23,14 +23,14 @@
  */
 class backup_local_examstream_plugin extends backup_local_plugin {
     /**
-     * The setting of the quiz.
+     * The settings of the quiz.
      *
      * @return backup_plugin_element
      */
     protected function define_module_plugin_structure() {
         $plugin = $this->get_plugin_element(null, '../../modulename', 'quiz');
         $wrapper = new backup_nested_element($this->get_recommended_name());
-        $quiz = new backup_nested_element('quiz', null, ['enabled']);
+        $quiz = new backup_nested_element('quiz', null, \local_examstream\local\quiz_form::settings());
         $plugin->add_child($wrapper);
         $wrapper->add_child($quiz);
         $quiz->set_source_table('local_examstream_quiz', ['quizid' => backup::VAR_ACTIVITYID]);

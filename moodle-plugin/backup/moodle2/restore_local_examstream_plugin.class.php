@@ -22,11 +22,11 @@
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 class restore_local_examstream_plugin extends restore_local_plugin {
-    /** @var bool|null the setting of the quiz; null: as the site. */
-    private ?bool $enabled = null;
+    /** @var array the settings of the quiz. */
+    private array $settings = [];
 
     /**
-     * The setting of the quiz.
+     * The settings of the quiz.
      *
      * @return restore_path_element[]
      */
@@ -35,20 +35,21 @@ class restore_local_examstream_plugin extends restore_local_plugin {
     }
 
     /**
-     * Keeps the setting: the quiz itself is not restored yet.
+     * Keeps the settings: the quiz itself is not restored yet.
      *
      * @param array $data
      */
     public function process_local_examstream_quiz($data) {
-        $this->enabled = (bool) $data['enabled'];
+        // A backup of an older version has fewer of them.
+        foreach (array_intersect_key((array) $data, array_flip(\local_examstream\local\quiz_form::settings())) as $name => $value) {
+            $this->settings[$name] = $value === null || $value === '' ? null : (int) $value;
+        }
     }
 
     /**
-     * Sets it.
+     * Sets them.
      */
     public function after_restore_module() {
-        if ($this->enabled !== null) {
-            \local_examstream\local\quiz_form::set((int) $this->task->get_activityid(), $this->enabled);
-        }
+        \local_examstream\local\quiz_form::set((int) $this->task->get_activityid(), $this->settings);
     }
 }

@@ -22,9 +22,12 @@ use core_external\external_single_structure;
 use core_external\external_value;
 use local_examstream\local\attempts;
 use local_examstream\local\backend;
+use local_examstream\local\client;
 use local_examstream\local\door;
+use local_examstream\local\keys;
 use local_examstream\local\refusal;
 use local_examstream\local\site;
+use local_examstream\local\switches;
 use local_examstream\local\validator;
 use mod_quiz\quiz_attempt;
 
@@ -108,10 +111,11 @@ final class put extends external_api {
         }
         $data = validator::decode($body, site::limits());
         $slots = array_map(fn($question) => $question['qa'], attempts::questions($attempt));
-        $grant = attempts::grant($attempt, $slots, $now);
+        $grant = attempts::grant($attempt, $slots, $now, switches::of_quiz((int) $attempt->quiz));
         if ($grant->expires <= $now) {
             throw new refusal(403, ['error' => 'token']);
         }
-        return door::accept($grant, $data, $now, site::limits(), $backend);
+        $client = $grant->has('signaladdress') ? new client($_SERVER, keys::client()) : null;
+        return door::accept($grant, $data, $now, site::limits(), $backend, $client);
     }
 }

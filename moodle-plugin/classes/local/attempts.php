@@ -30,9 +30,10 @@ final class attempts {
      * @param \stdClass $attempt the row of quiz_attempts.
      * @param int[] $slots slot => question_attempts.id, {@see self::questions()}.
      * @param float $now
+     * @param int $switches what is on besides answers, {@see switches::of_quiz()}.
      * @return grant for a page that is made now.
      */
-    public static function grant(\stdClass $attempt, array $slots, float $now): grant {
+    public static function grant(\stdClass $attempt, array $slots, float $now, int $switches = 0): grant {
         return new grant(
             site::id(),
             (int) $attempt->id,
@@ -43,6 +44,7 @@ final class attempts {
             page::mint($now),
             self::expiry($attempt, $now),
             (bool) $attempt->preview,
+            $switches,
         );
     }
 

@@ -111,6 +111,16 @@ final class capture {
     }
 
     /**
+     * Whether anything of a quiz can be streamed.
+     *
+     * @param int $quizid
+     * @return bool
+     */
+    public static function is_possible(int $quizid): bool {
+        return \core\di::get(backend::class)->is_available() && site::is_quiz_enabled($quizid);
+    }
+
+    /**
      * What the script is told.
      *
      * @param int $pagenumber of the attempt.
@@ -121,7 +131,7 @@ final class capture {
         $attempt = self::$viewed;
         if (
             $attempt === null || $attempt->state !== \mod_quiz\quiz_attempt::IN_PROGRESS
-                || !\core\di::get(backend::class)->is_available() || !site::is_quiz_enabled((int) $attempt->quiz)
+                || !self::is_possible((int) $attempt->quiz)
         ) {
             return null;
         }
@@ -130,7 +140,8 @@ final class capture {
             $questions = array_filter($questions, fn($question) => $question['page'] === $pagenumber);
         }
         $now = site::now();
-        $grant = attempts::grant($attempt, array_map(fn($question) => $question['qa'], $questions), $now);
+        $switches = switches::of_quiz((int) $attempt->quiz);
+        $grant = attempts::grant($attempt, array_map(fn($question) => $question['qa'], $questions), $now, $switches);
         $mode = site::setting('mode');
         self::remember_blind($grant->attempt, $grant->page);
         return [
@@ -148,6 +159,10 @@ final class capture {
             'maxrecord' => site::limits()['maxrecord'],
             'restored' => self::take_restored($grant->attempt),
             'preview' => $grant->preview,
+            'switches' => switches::names($switches),
+            // A store that cannot be asked now is asked by the script.
+            'help' => $grant->has('helpdesk')
+                ? (new helpdesk($grant, resume::known_state($grant->attempt)))->news(null) : null,
         ];
     }
 }

@@ -70,45 +70,62 @@ final class door {
      * @param string $body
      * @param float $now the time of receipt.
      * @param backend $backend
+     * @param string[] $server the request, as in $_SERVER.
      * @return array [HTTP status, body]
      */
-    public static function reply(string $dataroot, string $body, float $now, backend $backend): array {
+    public static function reply(string $dataroot, string $body, float $now, backend $backend, array $server = []): array {
         try {
             $door = self::read($dataroot);
             if ($door === null || !$door['open'] || !$backend->is_available()) {
                 throw new refusal(503, ['error' => 'unavailable', 'saved' => 0]);
             }
             $data = validator::decode($body, $door['limits']);
-            $grant = token::verify($data['token'] ?? null, $door['keys'], $door['site'], $now);
+            // A door file from before an upgrade has no switches.
+            $grant = token::verify($data['token'] ?? null, $door['keys'], $door['site'], $now, $door['switches'] ?? 0);
             if ($grant === null) {
                 throw new refusal(403, ['error' => 'token']);
             }
             if (is_file(self::closed_mark($dataroot, $grant->attempt))) {
                 throw new refusal(410, ['error' => 'finished']);
             }
-            return self::accept($grant, $data, $now, $door['limits'], $backend);
+            $client = $grant->has('signaladdress') ? new client($server, $door['client']) : null;
+            return self::accept($grant, $data, $now, $door['limits'], $backend, $client);
         } catch (refusal $refusal) {
             return [$refusal->status, $refusal->body];
         }
     }
 
     /**
-     * Hands the records of a request over.
+     * Hands the records of a request over, and tells the help desk's news to a page that asks for them.
      *
      * @param grant $grant
      * @param array $data the decoded request.
      * @param float $now
      * @param array $limits
      * @param backend $backend
+     * @param client|null $client where the request comes from; null where that is not noted.
      * @return array [HTTP status, body]
      */
-    public static function accept(grant $grant, array $data, float $now, array $limits, backend $backend): array {
-        $lines = validator::lines($grant, $data, $now, $limits);
+    public static function accept(
+        grant $grant,
+        array $data,
+        float $now,
+        array $limits,
+        backend $backend,
+        ?client $client = null
+    ): array {
+        $lines = validator::lines($grant, $data, $now, $limits, $client);
+        $listens = isset($data['help']) && $grant->has('helpdesk');
+        // The store is asked for these only: an answer never waits for it.
+        $desk = $listens || in_array('help', array_column($data['records'], 'type'), true)
+            ? helpdesk::ask($grant, $backend) : null;
+        $desk?->admit($grant, $data['records']);
         $saved = $lines ? $backend->put($lines) : 0;
         if ($saved < count($lines)) {
             throw new refusal(503, ['error' => 'full', 'saved' => $saved]);
         }
-        return [200, ['saved' => $saved, 'now' => round($now, 6)]];
+        $news = $listens ? $desk->news($data['help']) : null;
+        return [200, ['saved' => $saved, 'now' => round($now, 6)] + ($news ? ['help' => $news] : [])];
     }
 
     /**

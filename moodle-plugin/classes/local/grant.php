@@ -39,6 +39,7 @@ final class grant {
      * @param string $page the page this was made for, see {@see page::mint()}.
      * @param int $expires Unix time from which nothing is taken any more.
      * @param bool $preview whether this is a teacher's preview.
+     * @param int $switches what is on besides answers, {@see switches::BITS}.
      */
     public function __construct(
         /** @var string the site's id in the stream. */
@@ -59,6 +60,18 @@ final class grant {
         public readonly int $expires,
         /** @var bool whether this is a teacher's preview. */
         public readonly bool $preview,
+        /** @var int what is on besides answers. */
+        public readonly int $switches = 0,
     ) {
+    }
+
+    /**
+     * Whether something is on.
+     *
+     * @param string $switch
+     * @return bool
+     */
+    public function has(string $switch): bool {
+        return (bool) ($this->switches & switches::BITS[$switch]);
     }
 }

@@ -81,10 +81,31 @@ final class keys {
             // Whatever new pages use: those that have a token go on.
             'open' => (bool) site::setting('enabled'),
             'limits' => site::limits(),
+            'switches' => switches::of_site(),
+            'client' => self::client(),
             'keys' => array_map(fn($key) => $key['secret'], $keys),
         ];
         files::write($file, '<?php return ' . var_export($door, true) . ';' . PHP_EOL, $written);
         return $keys;
+    }
+
+    /**
+     * How {@see client} reads a request. Its key stays: marks of one attempt are compared over hours.
+     *
+     * @return array
+     */
+    public static function client(): array {
+        global $CFG;
+        $key = get_config('local_examstream', 'markkey');
+        if (!$key) {
+            $key = bin2hex(random_bytes(32));
+            set_config('markkey', $key, 'local_examstream');
+        }
+        return [
+            'key' => $key,
+            'skip' => (int) ($CFG->getremoteaddrconf ?? GETREMOTEADDR_SKIP_DEFAULT),
+            'proxies' => (string) ($CFG->reverseproxyignore ?? ''),
+        ];
     }
 
     /**

@@ -24,8 +24,17 @@ namespace local_examstream\local;
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 final class quiz_form {
-    /** The element: '' as the site sets it, 1 yes, 0 no. */
-    private const ELEMENT = 'local_examstream_enabled';
+    /** What the names of our elements begin with. Each is '' as the site sets it, 1 yes, 0 no. */
+    private const PREFIX = 'local_examstream_';
+
+    /**
+     * The columns of local_examstream_quiz that are set here.
+     *
+     * @return string[]
+     */
+    public static function settings(): array {
+        return ['enabled', ...array_keys(switches::BITS)];
+    }
 
     /**
      * Adds the section.
@@ -39,20 +48,26 @@ final class quiz_form {
         if (($current->modulename ?? '') !== 'quiz' || !has_capability('local/examstream:configurequiz', $form->get_context())) {
             return;
         }
-        $default = get_string(site::setting('quizdefault') ? 'yes' : 'no');
+        $quiz = empty($current->instance) ? null
+            : $DB->get_record('local_examstream_quiz', ['quizid' => $current->instance]);
         $mform->addElement('header', 'local_examstream_header', get_string('pluginname', 'local_examstream'));
-        $mform->addElement('select', self::ELEMENT, get_string('quiz_enabled', 'local_examstream'), [
-            '' => get_string('quiz_enabled_default', 'local_examstream', $default),
-            1 => get_string('yes'),
-            0 => get_string('no'),
-        ]);
-        $mform->addHelpButton(self::ELEMENT, 'quiz_enabled', 'local_examstream');
-        if (!empty($current->instance)) {
-            $enabled = $DB->get_field('local_examstream_quiz', 'enabled', ['quizid' => $current->instance]);
-            $mform->setDefault(self::ELEMENT, $enabled === false ? '' : $enabled);
+        foreach (self::settings() as $name) {
+            $site = $name === 'enabled' ? (site::setting('quizdefault') ? 'on' : 'off') : site::setting($name);
+            if ($site === 'never') {
+                continue;
+            }
+            $element = self::PREFIX . $name;
+            $string = $name === 'enabled' ? 'quiz_enabled' : "{$name}_setting";
+            $mform->addElement('select', $element, get_string($string, 'local_examstream'), [
+                '' => get_string('quiz_default', 'local_examstream', get_string($site === 'on' ? 'yes' : 'no')),
+                1 => get_string('yes'),
+                0 => get_string('no'),
+            ]);
+            $mform->addHelpButton($element, $string, 'local_examstream');
+            $mform->setDefault($element, $quiz->$name ?? '');
         }
         if (!site::setting('enabled') || !\core\di::get(backend::class)->is_available()) {
-            $mform->addElement('static', 'local_examstream_off', '', get_string('quiz_off', 'local_examstream'));
+            $mform->addElement('static', self::PREFIX . 'off', '', get_string('quiz_off', 'local_examstream'));
         }
     }
 
@@ -62,9 +77,20 @@ final class quiz_form {
      * @param \stdClass $data the form's data.
      */
     public static function save(\stdClass $data): void {
-        // A form that was made by somebody who may not set it, or by a script, says nothing.
-        if ($data->modulename === 'quiz' && isset($data->{self::ELEMENT})) {
-            self::set((int) $data->instance, $data->{self::ELEMENT} === '' ? null : (bool) $data->{self::ELEMENT});
+        if ($data->modulename !== 'quiz') {
+            return;
+        }
+        // A form that was made by somebody who may not set it, or by a script, says nothing; so does one without a switch
+        // that the site has forbidden.
+        $said = [];
+        foreach (self::settings() as $name) {
+            $value = $data->{self::PREFIX . $name} ?? null;
+            if ($value !== null) {
+                $said[$name] = $value === '' ? null : (int) (bool) $value;
+            }
+        }
+        if ($said) {
+            self::set((int) $data->instance, $said);
         }
     }
 
@@ -72,13 +98,18 @@ final class quiz_form {
      * Sets what a quiz wants.
      *
      * @param int $quizid
-     * @param bool|null $enabled null: as the site.
+     * @param array $settings of {@see self::settings()} => 1, 0, or null: as the site. What is not named stays.
      */
-    public static function set(int $quizid, ?bool $enabled): void {
+    public static function set(int $quizid, array $settings): void {
         global $DB;
-        $DB->delete_records('local_examstream_quiz', ['quizid' => $quizid]);
-        if ($enabled !== null) {
-            $DB->insert_record('local_examstream_quiz', ['quizid' => $quizid, 'enabled' => (int) $enabled]);
+        $row = (array) $DB->get_record('local_examstream_quiz', ['quizid' => $quizid]);
+        $new = array_intersect_key($settings + $row, array_flip(self::settings()));
+        if (!array_filter($new, fn($value) => $value !== null)) {
+            $DB->delete_records('local_examstream_quiz', ['quizid' => $quizid]);
+        } else if (isset($row['id'])) {
+            $DB->update_record('local_examstream_quiz', (object) ($new + ['id' => $row['id']]));
+        } else {
+            $DB->insert_record('local_examstream_quiz', (object) ($new + ['quizid' => $quizid]));
         }
     }
 }

@@ -37,6 +37,9 @@ final class resume {
     /** Seconds by which the clocks of two web servers may differ: one started the attempt, another made the page. */
     private const CLOCK_SKEW = 5.0;
 
+    /** @var array[] states read in this request, by attempt: the page that shows one asks for more of it. */
+    private static array $states = [];
+
     /**
      * Restores an attempt of the current user.
      *
@@ -80,12 +83,22 @@ final class resume {
             return null;
         }
         try {
-            return $backend->state(site::id(), $attemptid);
+            return self::$states[$attemptid] = $backend->state(site::id(), $attemptid);
         } catch (\Throwable $e) {
             site::note('asking the state store', $e);
             capture::blind($attemptid, true);
             return null;
         }
+    }
+
+    /**
+     * The state of an attempt as it was read in this request.
+     *
+     * @param int $attemptid
+     * @return array|null
+     */
+    public static function known_state(int $attemptid): ?array {
+        return self::$states[$attemptid] ?? null;
     }
 
     /**

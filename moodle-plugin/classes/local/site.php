@@ -34,6 +34,13 @@ final class site {
         'maxbody' => validator::LIMITS['maxbody'],
         'maxrecord' => validator::LIMITS['maxrecord'],
         'maxfields' => validator::LIMITS['maxfields'],
+        // Who looks after calls, and what is noted about students, is decided by people, not by an installation.
+        'helpdesk' => 'off',
+        'signalhidden' => 'off',
+        'signalclipboard' => 'off',
+        'signalconnection' => 'off',
+        'signaladdress' => 'off',
+        'signaldevice' => 'off',
     ];
 
     /**
@@ -95,7 +102,8 @@ final class site {
             return false;
         }
         $enabled = $DB->get_field('local_examstream_quiz', 'enabled', ['quizid' => $quizid]);
-        return (bool) ($enabled === false ? self::setting('quizdefault') : $enabled);
+        // A quiz may have a row that says nothing of this.
+        return (bool) (is_numeric($enabled) ? $enabled : self::setting('quizdefault'));
     }
 
     /**

@@ -19,8 +19,8 @@ namespace local_examstream\local;
 /**
  * The page token: a {@see grant} signed with HMAC-SHA256, "<key id>.<grant>.<signature>".
  *
- * It lets a page write answers of its own attempt and nothing else: it opens no session and reads nothing. Uses
- * neither database nor session, because the door has none.
+ * It lets a page write answers of its own attempt, and read what the help desk says to it where there is one: nothing
+ * else, and it opens no session. Uses neither database nor session, because the door has none.
  *
  * @package   local_examstream
  * @copyright 2026 The Exam Stream contributors
@@ -41,7 +41,7 @@ final class token {
     public static function sign(grant $grant, string $keyid, string $secret): string {
         $payload = [
             $grant->site, $grant->attempt, $grant->user, $grant->quiz, $grant->usage, $grant->page,
-            $grant->expires, (int) $grant->preview, (object) $grant->slots,
+            $grant->expires, (int) $grant->preview, (object) $grant->slots, $grant->switches,
         ];
         $signed = $keyid . '.' . self::encode(json_encode($payload, JSON_THROW_ON_ERROR));
         return $signed . '.' . self::encode(hash_hmac('sha256', $signed, $secret, true));
@@ -54,9 +54,10 @@ final class token {
      * @param string[] $secrets key id => secret.
      * @param string $site the site's id: a token of another site is foreign even under the same key.
      * @param float $now
+     * @param int $switches those that the site lets be on, {@see switches::of_site()}.
      * @return grant|null null if the token is forged, foreign, damaged or expired.
      */
-    public static function verify(mixed $token, array $secrets, string $site, float $now): ?grant {
+    public static function verify(mixed $token, array $secrets, string $site, float $now, int $switches = 0): ?grant {
         if (!is_string($token) || strlen($token) > self::MAX_LENGTH) {
             return null;
         }
@@ -83,6 +84,8 @@ final class token {
             $payload[5],
             $payload[6],
             (bool) $payload[7],
+            // A token from before an upgrade has none.
+            ($payload[9] ?? 0) & $switches,
         );
     }
 

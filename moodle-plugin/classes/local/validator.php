@@ -20,9 +20,9 @@ namespace local_examstream\local;
  * From what a browser sent to the lines that go into the stream: the one validator of both doors.
  *
  * It promises that a line says nothing about site, attempt, student or question but what the grant says, that `at`
- * lies between the page's minting and the time of receipt, and that a resent record keeps its id. It refuses a
- * request as a whole, before anything of it is accepted. It judges form only: what an answer means is known to the
- * question engine alone.
+ * lies between the page's minting and the time of receipt, that a resent record keeps its id, and that no sign is in
+ * it that is switched off. It refuses a request as a whole, before anything of it is accepted. It judges form only:
+ * what an answer means is known to the question engine alone.
  *
  * @package   local_examstream
  * @copyright 2026 The Exam Stream contributors
@@ -35,8 +35,8 @@ final class validator {
     /** Records in one request. An outbox that holds more sends the rest afterwards. */
     private const MAX_RECORDS = 500;
 
-    /** Types a browser may send besides answers: each carries running totals of its page. */
-    private const SIGNALS = ['alive', 'focus', 'paste', 'online'];
+    /** Types a browser may send: an answer, a sign of life with the running totals of its page, a step of a call for help. */
+    private const TYPES = ['answer', 'alive', 'help'];
 
     /** Totals in one signal. */
     private const MAX_COUNTS = 32;
@@ -72,9 +72,10 @@ final class validator {
      * @param array $data the decoded request.
      * @param float $now the time of receipt.
      * @param array $limits {@see self::LIMITS}
+     * @param client|null $client where the request comes from; null where that is not noted.
      * @return string[] one JSON line per record.
      */
-    public static function lines(grant $grant, array $data, float $now, array $limits): array {
+    public static function lines(grant $grant, array $data, float $now, array $limits, ?client $client = null): array {
         if (count($data['records']) > self::MAX_RECORDS) {
             throw new refusal(413, ['error' => 'toolarge']);
         }
@@ -88,7 +89,11 @@ final class validator {
             if ($sent !== null) {
                 $envelope['sent'] = $sent;
             }
-            $line = envelope::encode($envelope + self::contents($grant, $record, $limits, $index));
+            $line = envelope::encode($envelope + match ($record['type']) {
+                'answer' => self::answer($grant, $record, $limits, $index),
+                'alive' => self::sign($grant, $record, $client, $index),
+                'help' => self::step($grant, $record, $envelope['id'], $index),
+            });
             if (strlen($line) > $limits['maxrecord']) {
                 throw refusal::bad($index, 'The record is larger than ' . $limits['maxrecord'] . ' bytes.');
             }
@@ -108,7 +113,7 @@ final class validator {
      */
     private static function envelope(grant $grant, array $record, float $now, int $index): array {
         $type = $record['type'] ?? null;
-        if ($type !== 'answer' && !in_array($type, self::SIGNALS, true)) {
+        if (!in_array($type, self::TYPES, true)) {
             throw refusal::bad($index, 'A browser does not send this type.');
         }
         $page = $record['page'] ?? null;
@@ -127,7 +132,7 @@ final class validator {
         if (!self::is_time($record['at'] ?? null)) {
             throw refusal::bad($index, 'The time of the edit is not a number of seconds.');
         }
-        return envelope::make($grant, $type, "{$grant->attempt}-{$page}-{$seq}", $now, [
+        return envelope::make($grant, $type, envelope::id($grant, $record), $now, [
             'at' => min(max($record['at'], $minted), $now),
             'page' => $page,
             'seq' => $seq,
@@ -135,7 +140,7 @@ final class validator {
     }
 
     /**
-     * What a record of this type says besides.
+     * What an answer says.
      *
      * @param grant $grant
      * @param array $record
@@ -143,10 +148,7 @@ final class validator {
      * @param int $index
      * @return array
      */
-    private static function contents(grant $grant, array $record, array $limits, int $index): array {
-        if ($record['type'] !== 'answer') {
-            return ['counts' => (object) self::counts($record['counts'] ?? [], $index)];
-        }
+    private static function answer(grant $grant, array $record, array $limits, int $index): array {
         $slot = $record['slot'] ?? null;
         if (!is_int($slot) || !isset($grant->slots[$slot]) || $grant->slots[$slot] !== ($record['qa'] ?? null)) {
             throw refusal::bad($index, 'The slot or its question is not one of this page.');
@@ -188,22 +190,75 @@ final class validator {
     }
 
     /**
-     * The running totals of a signal.
+     * What a sign of life says, of that what is switched on.
      *
+     * @param grant $grant
+     * @param array $record
+     * @param client|null $client
+     * @param int $index
+     * @return array
+     */
+    private static function sign(grant $grant, array $record, ?client $client, int $index): array {
+        $sign = ['counts' => (object) self::counts($grant, $record['counts'] ?? [], $index)];
+        if ($grant->has('signaldevice') && isset($record['device'])) {
+            if (!is_string($record['device']) || !preg_match('/^[0-9a-f]{1,32}$/D', $record['device'])) {
+                throw refusal::bad($index, 'A device has a hexadecimal number.');
+            }
+            $sign['device'] = $record['device'];
+        }
+        return $sign + ($client?->marks($grant->attempt) ?? []);
+    }
+
+    /**
+     * The running totals of a page.
+     *
+     * @param grant $grant
      * @param mixed $counts
      * @param int $index
      * @return int[]
      */
-    private static function counts(mixed $counts, int $index): array {
+    private static function counts(grant $grant, mixed $counts, int $index): array {
         if (!is_array($counts) || count($counts) > self::MAX_COUNTS) {
-            throw refusal::bad($index, 'A signal has at most ' . self::MAX_COUNTS . ' totals.');
+            throw refusal::bad($index, 'A sign of life has at most ' . self::MAX_COUNTS . ' totals.');
         }
         foreach ($counts as $name => $count) {
             if (!preg_match('/^[a-z][a-z0-9_]{0,31}$/D', (string) $name) || !is_int($count) || $count < 0) {
                 throw refusal::bad($index, 'A total has a short name and is a whole number.');
             }
         }
-        return $counts;
+        $on = array_filter(switches::COUNTS, fn($switch) => $grant->has($switch), ARRAY_FILTER_USE_KEY);
+        return array_intersect_key($counts, array_flip(array_merge(...array_values($on))));
+    }
+
+    /**
+     * What the student's step of a call for help says: asked, or withdrawn if it names a call.
+     *
+     * @param grant $grant
+     * @param array $record
+     * @param string $id of the record.
+     * @param int $index
+     * @return array
+     */
+    private static function step(grant $grant, array $record, string $id, int $index): array {
+        if (!$grant->has('helpdesk')) {
+            throw refusal::bad($index, 'There is no help desk.');
+        }
+        if (isset($record['call'])) {
+            if (!is_string($record['call']) || !envelope::is_id($grant, $record['call'])) {
+                throw refusal::bad($index, 'The call is not one of this attempt.');
+            }
+            return ['call' => $record['call'], 'step' => 'closed', 'by' => $grant->user];
+        }
+        $text = $record['text'] ?? '';
+        if (!is_string($text) || mb_strlen($text) > helpdesk::MAX_TEXT) {
+            throw refusal::bad($index, 'A text has at most ' . helpdesk::MAX_TEXT . ' characters.');
+        }
+        $slot = $record['slot'] ?? null;
+        if ($slot !== null && (!is_int($slot) || !isset($grant->slots[$slot]))) {
+            throw refusal::bad($index, 'The slot is not one of this page.');
+        }
+        return ['call' => $id, 'step' => 'asked', 'by' => $grant->user]
+            + ($slot === null ? [] : ['slot' => $slot]) + ['text' => $text];
     }
 
     /**
