@@ -39,11 +39,17 @@ namespace {
     /**
      * The folded state of an attempt.
      *
+     * A call for help is known by the id of the record that asked, its steps are asked, taken, answered and closed;
+     * a signal by <name> or <name>/<slot>.
+     *
      * @return array{site: string, attempt: int, quiz: ?int, usage: ?int, student_id: ?int, preview: bool, word: string,
      *     lifecycle: ?array{type: string, ts: float}, last_seen: ?float, counts: array<string, int>,
-     *     help: list<array{id: string, ts: float}>,
+     *     devices: list<array{device: string, address: string, agent: string, first: float, last: float}>,
+     *     devices_at_once: bool, addresses: int, agents: int,
+     *     help: array<string, array<string, array{ts: float, by: ?int, slot: ?int, text: ?string}>>,
+     *     signals: array<string, array{at: float, revision: int, row: array<string, mixed>}>,
      *     slots: array<int, array{qa: int, status: int, at: float, ts: float, page: string, seq: int, id: string,
-     *     saved: bool, fields: array<string, string>}>}|null null: there is none
+     *     saved: bool, flagged: bool, changed: bool, fields: array<string, string>}>}|null null: there is none
      * @throws ExamStream\StateException when the store cannot be asked within exam_stream.state_timeout_ms
      */
     function exam_stream_state(string $site, int $attempt): ?array {}

@@ -34,9 +34,37 @@ final class StateTest extends TestCase
         $this->assertSame(['here', 7, 3, 70, 5, 's21'], [$state['site'], $state['attempt'], $state['quiz'], $state['usage'], $state['student_id'], $state['word']]);
         $this->assertSame($odd, $state['slots'][2]['fields']);
         $this->assertSame(
-            ['qa' => 101, 'status' => 1, 'at' => 1700000003.25, 'ts' => 1700000003.5, 'page' => 'p', 'seq' => 3, 'id' => '7-p-3', 'saved' => false, 'fields' => ['answer' => 'second']],
+            ['qa' => 101, 'status' => 1, 'at' => 1700000003.25, 'ts' => 1700000003.5, 'page' => 'p', 'seq' => 3, 'id' => '7-p-3', 'saved' => false, 'flagged' => false, 'changed' => true, 'fields' => ['answer' => 'second']],
             $state['slots'][1],
         );
+    }
+
+    public function testCallsForHelpSignalsAndDevicesAreInTheState(): void
+    {
+        $record = ['v' => 1, 'ts' => 1700000000.5, 'site' => 'here', 'quiz' => 3, 'attempt' => 7, 'page' => 'p'];
+        $browser = ['device' => 'f00d', 'address' => '0123456789abcdef', 'agent' => 'fedcba9876543210'];
+        $text = "<b>\u{202e}?\n";
+        $put = '';
+        foreach ([
+            ['id' => 'h', 'seq' => 1, 'type' => 'help', 'call' => 'h', 'step' => 'asked', 'by' => 5, 'text' => $text, 'slot' => 2] + $browser,
+            ['id' => 'i', 'seq' => 1, 'type' => 'help', 'call' => 'h', 'step' => 'taken', 'by' => 9, 'ts' => 1700000009.5],
+            ['id' => 's', 'type' => 'signal', 'name' => 'fast', 'at' => 1700000060.25, 'row' => ['n' => 2, 'share' => 0.5]],
+        ] as $more) {
+            $put .= 'exam_stream_put("", ' . var_export(json_encode($more + $record, JSON_PRESERVE_ZERO_FRACTION), true) . ');';
+        }
+        $state = $this->php(
+            $put . '$end = microtime(true) + 10;
+            while ((!($state = exam_stream_state("here", 7)) || !$state["signals"] || count($state["help"]["h"]) < 2) && microtime(true) < $end) usleep(5000);
+            return $state;',
+            $this->withRedis($this->redis()),
+        );
+        $this->assertEquals([
+            'asked' => ['ts' => 1700000000.5, 'by' => 5, 'slot' => 2, 'text' => $text],
+            'taken' => ['ts' => 1700000009.5, 'by' => 9, 'slot' => null, 'text' => null],
+        ], $state['help']['h']);
+        $this->assertSame(['fast' => ['at' => 1700000060.25, 'revision' => 0, 'row' => ['n' => 2, 'share' => 0.5]]], $state['signals']);
+        $this->assertSame([$browser + ['first' => 1700000000.5, 'last' => 1700000000.5]], $state['devices']);
+        $this->assertSame([false, 1, 1, 1700000000.5], [$state['devices_at_once'], $state['addresses'], $state['agents'], $state['last_seen']]);
     }
 
     public function testAnUnknownAttemptIsNull(): void

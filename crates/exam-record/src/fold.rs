@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::json::{members, string_bytes};
 use crate::key::{AttemptKey, escape};
 use crate::order::Order;
-use crate::record::{Bare, Ids, Malformed, Parsed, Record, lifecycle_rank, parse, short_hash};
+use crate::record::{Bare, Ids, Malformed, Parsed, Record, hex, lifecycle_rank, parse};
 
 /// One write to one register. Whether the greatest or the least wins is the register's, see
 /// [`Join::of`](crate::Join::of).
@@ -60,15 +60,17 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
         "answer" => {
             // parse() gives an answer all three.
             if let (Some(slot), Some(qa), Some(fields)) = (record.slot, record.qa, record.fields) {
-                if record.status == Some(1) {
-                    let digest = fields_digest(fields);
-                    ops.push(op(
-                        format!("f/{slot}/{qa}"),
-                        order.clone(),
-                        digest.into_bytes(),
-                    ));
+                let (digest, flagged) = entered(fields);
+                let answered = record.status == Some(1);
+                if answered {
+                    let first = digest.clone().into_bytes();
+                    ops.push(op(format!("f/{slot}/{qa}"), order.clone(), first));
                 }
-                ops.push(op(format!("a/{slot}/{qa}"), order, record.line));
+                let mut value = Vec::with_capacity(record.line.len() + SUMMARY);
+                value.extend_from_slice(record.line);
+                value.extend([answered, flagged].map(|is| b'0' + u8::from(is)));
+                value.extend_from_slice(digest.as_bytes());
+                ops.push(op(format!("a/{slot}/{qa}"), order, value));
             }
         }
         "saved" => {
@@ -77,9 +79,24 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
             }
         }
         "help" => {
-            let mut field = String::from("h/");
-            escape(&mut field, &record.id);
-            ops.push(op(field, order, record.line));
+            if let Some(help) = &record.help {
+                let mut field = String::from("h/");
+                escape(&mut field, &help.call);
+                field.push('/');
+                field.push_str(help.step);
+                ops.push(op(field, order, record.line));
+            }
+        }
+        "signal" => {
+            if let Some(signal) = &record.signal {
+                let mut field = String::from("q/");
+                escape(&mut field, &signal.name);
+                if let Some(slot) = record.slot {
+                    let _ = write!(field, "/{slot}");
+                }
+                let order = Order::new(record.at, b"", signal.revision, record.id.as_bytes());
+                ops.push(op(field, order, signal.row));
+            }
         }
         kind => {
             if let Some(rank) = lifecycle_rank(kind) {
@@ -103,7 +120,18 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
         let id = [record.ts.to_be_bytes().as_slice(), record.id.as_bytes()].concat();
         ops.push(op("i", Order::new(known, b"", 0, &id), value.into_bytes()));
     }
-    ops.push(op("seen", Order::number(record.ts), &b""[..]));
+    if record.sign_of_life() {
+        let seen = Order::number(record.ts);
+        if let Some(origin) = &record.origin {
+            let mut field = String::from("d/");
+            escape(&mut field, &origin.device);
+            let _ = write!(field, "/{}/{}", origin.address, origin.agent);
+            let first = format!("e{}", &field[1..]);
+            ops.push(op(field, seen.clone(), &b""[..]));
+            ops.push(op(first, seen.clone(), &b""[..]));
+        }
+        ops.push(op("seen", seen, &b""[..]));
+    }
     Folded {
         key: record.key,
         quiz: record.ids.quiz,
@@ -148,16 +176,28 @@ fn ids_value(ids: &Ids) -> Option<(u64, String)> {
     (known > 0).then_some((known, value))
 }
 
-/// A digest of what the student entered: the fields by name, without the question engine's
-/// control fields, which change without the student.
-pub(crate) fn fields_digest(fields: &[u8]) -> String {
+/// How long the summary behind an answer's line is: whether it is answered, whether it is flagged,
+/// the digest of what was entered. It lets a store cut what a board shows out of an answer without
+/// reading it, and begins nowhere in the line, so that answer and summary come apart again.
+pub(crate) const SUMMARY: usize = 2 + DIGEST;
+
+/// The length of a digest: 64 bits tell a slot's last answer from its first one.
+const DIGEST: usize = 16;
+
+/// A digest of what the student entered (the fields by name, without the question engine's control
+/// fields, which change without the student), and whether the question is flagged.
+fn entered(fields: &[u8]) -> (String, bool) {
     let mut entered: Vec<[Cow<'_, [u8]>; 2]> = Vec::new();
+    let mut flagged = false;
     // The line was checked as a whole; a text that is no object has no fields.
     let _ = members(fields, |name, value| {
         let name = string_bytes(name).unwrap_or(Cow::Borrowed(name));
-        if !name.ends_with(b":sequencecheck") && !name.ends_with(b":flagged") {
-            // Numbers and their texts are the same to PHP.
-            entered.push([name, string_bytes(value).unwrap_or(Cow::Borrowed(value))]);
+        // Numbers and their texts are the same to PHP.
+        let value = string_bytes(value).unwrap_or(Cow::Borrowed(value));
+        if name.ends_with(b":flagged") {
+            flagged = !matches!(&value[..], b"" | b"0" | b"false" | b"null");
+        } else if !name.ends_with(b":sequencecheck") {
+            entered.push([name, value]);
         }
     });
     entered.sort_by(|a, b| a[0].cmp(&b[0])); // stable: of one name twice, the last is the last
@@ -170,5 +210,5 @@ pub(crate) fn fields_digest(fields: &[u8]) -> String {
             }
         }
     }
-    short_hash(&hash.finalize())
+    (hex(&hash.finalize()[..DIGEST / 2]), flagged)
 }

@@ -1,9 +1,10 @@
-//! Which attempt a record belongs to.
+//! Which attempt, or which quiz, a record belongs to.
 
 use std::fmt::Write;
 
 /// Site and attempt: two sites may share a store. A bare record has no site (`""`); its attempt
-/// is the `student_id` of Figure 5 or the `user` of Figure 2.
+/// is the `student_id` of Figure 5 or the `user` of Figure 2. What is known of a whole quiz has a
+/// key, hence registers, of its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptKey {
     pub site: String,
@@ -14,6 +15,7 @@ pub struct AttemptKey {
 pub enum Who {
     Attempt(i64),
     User(String),
+    Quiz(i64),
 }
 
 impl AttemptKey {
@@ -24,21 +26,29 @@ impl AttemptKey {
         }
     }
 
-    /// `<site>/<attempt>` or `<site>/@<user>`. In both names `% / { }`, space and controls are
-    /// percent-encoded, so that the text is one word, reversible, and fit for a cluster's key tag.
+    pub fn quiz(site: impl Into<String>, quiz: i64) -> Self {
+        AttemptKey {
+            site: site.into(),
+            who: Who::Quiz(quiz),
+        }
+    }
+
+    /// `<site>/<attempt>`, `<site>/@<user>` or `<site>/!<quiz>`. In the names `% / { }`, space and
+    /// controls are percent-encoded, so that the text is one word, reversible, and fit for a
+    /// cluster's key tag.
     pub fn to_text(&self) -> String {
         let mut text = String::with_capacity(self.site.len() + 24);
         escape(&mut text, &self.site);
-        match &self.who {
-            Who::Attempt(n) => {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "/{n}");
-            }
+        // Writing to a String cannot fail.
+        let _ = match &self.who {
+            Who::Attempt(n) => write!(text, "/{n}"),
+            Who::Quiz(n) => write!(text, "/!{n}"),
             Who::User(user) => {
                 text.push_str("/@");
                 escape(&mut text, user);
+                Ok(())
             }
-        }
+        };
         text
     }
 
@@ -47,9 +57,10 @@ impl AttemptKey {
         let (site, who) = text.split_once('/')?;
         let key = AttemptKey {
             site: unescape(site)?,
-            who: match who.strip_prefix('@') {
-                Some(user) => Who::User(unescape(user)?),
-                None => Who::Attempt(who.parse().ok()?),
+            who: match who.split_at_checked(1)? {
+                ("@", user) => Who::User(unescape(user)?),
+                ("!", quiz) => Who::Quiz(quiz.parse().ok()?),
+                _ => Who::Attempt(who.parse().ok()?),
             },
         };
         (key.to_text() == text).then_some(key)

@@ -6,25 +6,32 @@
 //! and commutative by construction, and nothing here has to be careful about it: any multiset of
 //! the same records, in any order, in any batches, gives the same [`Registers`]. What they mean
 //! (answers to restore, status word, counters, lifecycle) is computed when they are read, by
-//! [`AttemptView`].
+//! [`AttemptView`] and, for the board of a whole quiz, by [`BoardRow`].
 //!
 //! | register | join | order | value |
 //! |---|---|---|---|
-//! | `a/<slot>/<qa>` | max | `at`, `page`, `seq`, `id` | the `answer` record, byte for byte |
+//! | `a/<slot>/<qa>` | max | `at`, `page`, `seq`, `id` | the `answer` record, byte for byte, and its summary: `status`, flagged, digest of the fields |
 //! | `f/<slot>/<qa>` | min | the same, of answers with `status` 1 | digest of the fields |
 //! | `s/<slot>/<qa>` | max | the same, of `saved` records | |
 //! | `l` | max | `ts`, rank of the type, `id` | the type |
 //! | `z` | max | the greatest slot seen | |
 //! | `c/<page>/<counter>` | max | the count | |
-//! | `h/<id>` | max | `at`, `page`, `seq`, `id` | the `help` record |
+//! | `h/<call>/<step>` | max | `at`, `page`, `seq`, `id` | the `help` record |
+//! | `q/<name>`, `q/<name>/<slot>` | max | `at`, `revision`, `id` | the row of a `signal` |
+//! | `d/<device>/<address>/<agent>` | max | `ts` | |
+//! | `e/<device>/<address>/<agent>` | min | `ts` | |
 //! | `i` | max | how many ids, `ts`, `id` | the ids: quiz, usage, student, preview |
 //! | `seen` | max | `ts` | |
 //! | `w` | max | time, hash | a bare record |
+//!
+//! A step of a call for help that is not the student's, and a signal, are no signs of life: they
+//! leave `seen` and the devices alone.
 //!
 //! What it promises: answers come back byte for byte; no input makes it panic; a field of ours of
 //! the wrong type is an error that names the field. What it refuses: to filter. A late answer is
 //! folded like any other; who may answer is decided at the door.
 
+mod board;
 mod date;
 mod fold;
 mod json;
@@ -35,6 +42,7 @@ mod record;
 mod registers;
 mod view;
 
+pub use board::{Board, BoardRow};
 pub use date::{Date, dated_line, event_time};
 pub use fold::{Folded, Op, fold};
 pub use json::{
@@ -43,6 +51,8 @@ pub use json::{
 };
 pub use key::{AttemptKey, Who};
 pub use order::Order;
-pub use record::{Bare, Ids, MAX_SLOT, Malformed, Parsed, Record, parse};
+pub use record::{
+    Bare, Help, Ids, MAX_SLOT, Malformed, Origin, Parsed, Record, STEPS, Signal, parse,
+};
 pub use registers::{Join, Registers};
-pub use view::{AttemptView, Help, Lifecycle, SlotView};
+pub use view::{AttemptView, Device, HelpStep, Lifecycle, SignalView, SlotView, UseOfDevices};

@@ -35,6 +35,12 @@ impl Order {
         read_hex(&self.0).unwrap_or(0)
     }
 
+    /// The third part of an order as stored.
+    pub(crate) fn seq(order: &[u8]) -> Option<i64> {
+        let seq = 16 + text_len(order.get(16..)?)?;
+        Some((read_hex(order.get(seq..)?)? ^ 1 << 63) as i64)
+    }
+
     /// Splits a register as stored into order and value; `None` if it does not begin with one.
     pub fn split(register: &[u8]) -> Option<(&[u8], &[u8])> {
         read_hex(register)?;

@@ -56,6 +56,9 @@ pub struct Record<'a> {
     pub page: Cow<'a, str>,
     pub seq: i64,
     pub ids: Ids,
+    /// Which browser sent it, as far as it says so.
+    pub origin: Option<Origin<'a>>,
+    /// Of an `answer`; of a `help` or a `signal` that is about one question.
     pub slot: Option<u32>,
     pub qa: Option<i64>,
     pub status: Option<u8>,
@@ -64,6 +67,55 @@ pub struct Record<'a> {
     /// Slot and `qa`, of `started` and `saved`.
     pub slots: Vec<(u32, i64)>,
     pub counts: Vec<(Cow<'a, str>, u64)>,
+    /// Of a `help`.
+    pub help: Option<Help<'a>>,
+    /// Of a `signal`.
+    pub signal: Option<Signal<'a>>,
+}
+
+impl Record<'_> {
+    /// Whether it tells that the student is there. What an invigilator does about a call for help
+    /// and what an analysis finds says nothing of that.
+    pub fn sign_of_life(&self) -> bool {
+        self.signal.is_none() && self.help.as_ref().is_none_or(|help| help.step == STEPS[0])
+    }
+}
+
+/// Where a browser's record came from; empty where it does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// What the script drew at random and keeps in the browser.
+    pub device: Cow<'a, str>,
+    /// Keyed digests of the remote address and of the user agent, 16 hex digits each: enough to
+    /// see a change, too little to tell the address.
+    pub address: Cow<'a, str>,
+    pub agent: Cow<'a, str>,
+}
+
+/// A step of a call for help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Help<'a> {
+    /// The `id` of the record that asked.
+    pub call: Cow<'a, str>,
+    /// One of [`STEPS`].
+    pub step: &'static str,
+    /// The user who takes the step.
+    pub by: Option<i64>,
+    pub text: Option<Cow<'a, str>>,
+}
+
+/// The steps of a call for help; the first one is the student's.
+pub const STEPS: [&str; 4] = ["asked", "taken", "answered", "closed"];
+
+/// A row of an analysis about an attempt, or about a quiz.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signal<'a> {
+    /// The query's.
+    pub name: Cow<'a, str>,
+    /// 0 for the first row of a window, then a number more each time it is stated anew.
+    pub revision: i64,
+    /// The JSON object of the query's columns, byte for byte.
+    pub row: &'a [u8],
 }
 
 /// What an attempt belongs to, as far as a record says so.
@@ -112,6 +164,16 @@ struct Raw<'a> {
     fields: Option<&'a [u8]>,
     slots: Option<&'a [u8]>,
     counts: Option<&'a [u8]>,
+    device: Option<&'a [u8]>,
+    address: Option<&'a [u8]>,
+    agent: Option<&'a [u8]>,
+    call: Option<&'a [u8]>,
+    step: Option<&'a [u8]>,
+    by: Option<&'a [u8]>,
+    text: Option<&'a [u8]>,
+    name: Option<&'a [u8]>,
+    revision: Option<&'a [u8]>,
+    row: Option<&'a [u8]>,
     user: Option<&'a [u8]>,
     time: Option<&'a [u8]>,
 }
@@ -142,6 +204,16 @@ impl<'a> Raw<'a> {
                 b"fields" => &mut raw.fields,
                 b"slots" => &mut raw.slots,
                 b"counts" => &mut raw.counts,
+                b"device" => &mut raw.device,
+                b"address" => &mut raw.address,
+                b"agent" => &mut raw.agent,
+                b"call" => &mut raw.call,
+                b"step" => &mut raw.step,
+                b"by" => &mut raw.by,
+                b"text" => &mut raw.text,
+                b"name" => &mut raw.name,
+                b"revision" => &mut raw.revision,
+                b"row" => &mut raw.row,
                 b"user" => &mut raw.user,
                 key if is_time_key(key) => &mut raw.time,
                 _ => return,
@@ -166,19 +238,24 @@ pub fn parse(line: &[u8]) -> Result<Parsed<'_>, Malformed> {
 
 fn envelope<'a>(line: &'a [u8], raw: &Raw<'a>) -> Result<Parsed<'a>, Malformed> {
     let kind = text("type", raw.kind)?.ok_or(missing("type", TEXT))?;
-    let ours = matches!(&*kind, "answer" | "saved") || lifecycle_rank(&kind).is_some();
+    let signal = kind == "signal";
+    let ours = signal || matches!(&*kind, "answer" | "saved") || lifecycle_rank(&kind).is_some();
     let site = text("site", raw.site)?;
     let attempt = integer("attempt", raw.attempt)?;
-    let (site, attempt) = match (site, attempt) {
-        (Some(site), Some(attempt)) => (site, attempt),
+    let key = match (site, attempt) {
+        (Some(site), Some(attempt)) => AttemptKey::new(site, attempt),
         _ if !ours => return Ok(Parsed::Other),
         (None, _) => return Err(missing("site", TEXT)),
+        (Some(site), None) if signal => match integer("quiz", raw.quiz)? {
+            Some(quiz) => AttemptKey::quiz(site, quiz),
+            None => return Err(missing("quiz", INTEGER)),
+        },
         (_, None) => return Err(missing("attempt", INTEGER)),
     };
     let ts = time("ts", raw.ts)?.ok_or(missing("ts", TIME))?;
     let mut record = Record {
         line,
-        key: AttemptKey::new(site, attempt),
+        key,
         id: match text("id", raw.id)? {
             Some(id) => id,
             None => Cow::Owned(hash_id(line)),
@@ -198,18 +275,20 @@ fn envelope<'a>(line: &'a [u8], raw: &Raw<'a>) -> Result<Parsed<'a>, Malformed> 
                 Some(other) => return Err(wrong("preview", "true or false", other)),
             },
         },
+        origin: origin(raw)?,
         slot: None,
         qa: integer("qa", raw.qa)?,
         status: None,
         fields: None,
         slots: Vec::new(),
         counts: Vec::new(),
+        help: None,
+        signal: None,
         kind,
     };
     match &*record.kind {
         "answer" => {
-            let slot = integer("slot", raw.slot)?.ok_or(missing("slot", SLOT))?;
-            record.slot = Some(as_slot(slot).ok_or(wrong_slot(raw.slot))?);
+            record.slot = Some(slot(raw.slot)?.ok_or(missing("slot", SLOT))?);
             record.qa.ok_or(missing("qa", INTEGER))?;
             record.status = Some(match raw.status {
                 Some(b"0" | br#""0""#) => 0,
@@ -219,12 +298,63 @@ fn envelope<'a>(line: &'a [u8], raw: &Raw<'a>) -> Result<Parsed<'a>, Malformed> 
             record.fields = Some(object("fields", raw.fields)?);
         }
         "saved" | "started" => record.slots = slots(object("slots", raw.slots)?)?,
+        "help" => {
+            record.slot = slot(raw.slot)?;
+            record.help = Some(help(raw, &record.id)?);
+        }
+        "signal" => {
+            record.slot = slot(raw.slot)?;
+            record.signal = Some(Signal {
+                name: filled("name", raw.name)?,
+                revision: integer("revision", raw.revision)?.unwrap_or(0),
+                row: match raw.row {
+                    Some(row) => object("row", Some(row))?,
+                    None => return Err(missing("row", OBJECT)),
+                },
+            });
+        }
         _ => {}
     }
     if let Some(counts) = raw.counts {
         record.counts = count_list(object("counts", Some(counts))?)?;
     }
     Ok(Parsed::Record(record))
+}
+
+/// A call is named by the record that asked, which need not name itself.
+fn help<'a>(raw: &Raw<'a>, id: &Cow<'a, str>) -> Result<Help<'a>, Malformed> {
+    let step = match text("step", raw.step)? {
+        None => STEPS[0],
+        Some(step) => STEPS.into_iter().find(|known| *known == step).ok_or(wrong(
+            "step",
+            "asked, taken, answered or closed",
+            raw.step.unwrap_or_default(),
+        ))?,
+    };
+    Ok(Help {
+        call: match raw.call {
+            None if step == STEPS[0] => id.clone(),
+            call => filled("call", call)?,
+        },
+        step,
+        by: integer("by", raw.by)?,
+        text: text("text", raw.text)?,
+    })
+}
+
+fn origin<'a>(raw: &Raw<'a>) -> Result<Option<Origin<'a>>, Malformed> {
+    if raw.device.or(raw.address).or(raw.agent).is_none() {
+        return Ok(None);
+    }
+    let device = text("device", raw.device)?.unwrap_or_default();
+    if device.len() > MAX_DEVICE {
+        return Err(wrong("device", DEVICE, raw.device.unwrap_or_default()));
+    }
+    Ok(Some(Origin {
+        device,
+        address: keyed_digest("address", raw.address)?,
+        agent: keyed_digest("agent", raw.agent)?,
+    }))
 }
 
 fn bare<'a>(line: &'a [u8], raw: &Raw<'a>) -> Parsed<'a> {
@@ -276,17 +406,16 @@ pub(crate) fn is_time_key(key: &[u8]) -> bool {
 }
 
 fn hash_id(line: &[u8]) -> String {
-    short_hash(&Sha256::digest(line))
+    hex(&Sha256::digest(line)[..16])
 }
 
-/// The first 32 hex digits of a digest.
-pub(crate) fn short_hash(digest: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    let mut id = String::with_capacity(32);
-    for byte in &digest[..16] {
-        let _ = write!(id, "{byte:02x}");
+    let mut digits = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(digits, "{byte:02x}");
     }
-    id
+    digits
 }
 
 // ---- values ----
@@ -296,6 +425,8 @@ const INTEGER: &str = "an integer";
 const TIME: &str = "a time in seconds since 1970";
 const SLOT: &str = "a slot number, 1 to 9999";
 const OBJECT: &str = "an object";
+const DEVICE: &str = "a string of at most 32 bytes";
+const MAX_DEVICE: usize = 32;
 
 fn missing(field: &'static str, expected: &'static str) -> Malformed {
     wrong(field, expected, b"")
@@ -317,8 +448,29 @@ fn wrong(field: &'static str, expected: &'static str, raw: &[u8]) -> Malformed {
     }
 }
 
-fn wrong_slot(raw: Option<&[u8]>) -> Malformed {
-    wrong("slot", SLOT, raw.unwrap_or_default())
+fn slot(raw: Option<&[u8]>) -> Result<Option<u32>, Malformed> {
+    integer("slot", raw)?
+        .map(|n| as_slot(n).ok_or(wrong("slot", SLOT, raw.unwrap_or_default())))
+        .transpose()
+}
+
+/// A text that must be there.
+fn filled<'a>(field: &'static str, raw: Option<&'a [u8]>) -> Result<Cow<'a, str>, Malformed> {
+    let text = text(field, raw)?.filter(|text| !text.is_empty());
+    text.ok_or(wrong(
+        field,
+        "a string that is not empty",
+        raw.unwrap_or_default(),
+    ))
+}
+
+/// 16 hex digits, or nothing. Anything longer might be the raw value that must not be kept.
+fn keyed_digest<'a>(field: &'static str, raw: Option<&'a [u8]>) -> Result<Cow<'a, str>, Malformed> {
+    let digest = text(field, raw)?.unwrap_or_default();
+    let fits =
+        digest.is_empty() || digest.len() == 16 && digest.bytes().all(|b| b.is_ascii_hexdigit());
+    fits.then_some(digest)
+        .ok_or(wrong(field, "16 hex digits", raw.unwrap_or_default()))
 }
 
 /// A string, or a number as it is written: ids are often numbers. Escaped lone surrogates, which

@@ -15,12 +15,12 @@ pub enum Join {
 }
 
 impl Join {
-    /// A register's name says how it joins: `f/…` keeps the least, all others the greatest.
+    /// A register's name says how it joins: `e/…` and `f/…` keep the least, all others the
+    /// greatest.
     pub fn of(field: &[u8]) -> Join {
-        if field.starts_with(b"f/") {
-            Join::Min
-        } else {
-            Join::Max
+        match field {
+            [b'e' | b'f', b'/', ..] => Join::Min,
+            _ => Join::Max,
         }
     }
 

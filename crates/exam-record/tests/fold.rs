@@ -1,9 +1,11 @@
 //! The fold: any order, any duplication, any batches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use exam_record::make::{self, Attempt, Stamp};
-use exam_record::{AttemptKey, AttemptView, Malformed, Order, Parsed, Registers, Who, fold, parse};
+use exam_record::make::{self, About, Attempt, Stamp};
+use exam_record::{
+    AttemptKey, AttemptView, BoardRow, Malformed, Order, Parsed, Registers, STEPS, Who, fold, parse,
+};
 use proptest::prelude::*;
 
 fn attempt() -> Attempt {
@@ -49,49 +51,75 @@ fn view(lines: &[String]) -> AttemptView {
 fn record() -> impl Strategy<Value = String> {
     let few = 0..3u64;
     (
-        (0..10u8, 0..2i64, few.clone(), few.clone(), few.clone()),
+        (0..14u8, 0..2i64, few.clone(), few.clone(), few.clone()),
         (0..3i64, 1..4u32, 0..2i64, 0..3u8, "[ab]?"),
+        (prop::option::of("[a/]?"), 0..2u64, 0..2u64),
     )
-        .prop_map(|((kind, who, ts, at, id), (seq, slot, qa, page, text))| {
-            let attempt = Attempt {
-                attempt: who,
-                ..attempt()
-            };
-            let (id, page) = (format!("id{id}"), format!("p{page}\0/%"));
-            let stamp = Stamp {
-                id: &id,
-                ts: T + ts,
-                at: T + at,
-                page: &page,
-                seq,
-            };
-            let slots: Vec<_> = (1..=slot).map(|s| (s, qa)).collect();
-            match kind {
-                0..4 => {
-                    let status = u8::from(!text.is_empty());
-                    make::answer(
+        .prop_map(
+            |((kind, who, ts, at, id), (seq, slot, qa, page, text), (device, address, agent))| {
+                let attempt = Attempt {
+                    attempt: who,
+                    ..attempt()
+                };
+                let (id, page) = (format!("id{id}"), format!("p{page}\0/%"));
+                let stamp = Stamp {
+                    id: &id,
+                    ts: T + ts,
+                    at: T + at,
+                    page: &page,
+                    seq,
+                };
+                let slots: Vec<_> = (1..=slot).map(|s| (s, qa)).collect();
+                let line = match kind {
+                    0..4 => {
+                        let status = u8::from(!text.is_empty());
+                        let fields = [("answer", &text[..]), (":flagged", &id[2..])];
+                        make::answer(&attempt, &stamp, slot, qa, status, &fields)
+                    }
+                    4 => make::saved(&attempt, &stamp, &slots),
+                    5 => make::started(&attempt, &stamp, &slots),
+                    6 => make::alive(&attempt, &stamp, &[("hidden", ts), ("a/b", at)]),
+                    7 => make::plain(
                         &attempt,
                         &stamp,
-                        slot,
-                        qa,
-                        status,
-                        &[("answer", &text), (":flagged", &id)],
-                    )
+                        ["finished", "reopened", "help"][ts as usize],
+                    ),
+                    8 | 9 => {
+                        let step = STEPS[(kind as usize + seq as usize) % 4];
+                        make::help(
+                            &attempt,
+                            &stamp,
+                            &format!("id{qa}/"),
+                            step,
+                            who,
+                            &text,
+                            Some(slot),
+                        )
+                    }
+                    10 | 11 => {
+                        let about = About {
+                            site: &attempt.site,
+                            quiz: attempt.quiz,
+                            attempt: (kind == 10).then_some(who),
+                            slot: (slot > 1).then_some(slot),
+                        };
+                        let row = format!(r#"{{"n":"{text}{qa}"}}"#);
+                        make::signal(&about, "a/b", stamp.ts, stamp.at, seq, &row)
+                    }
+                    12 => format!(r#"{{"user":"u{who}","status":"0000{ts}"}}"#),
+                    _ => format!(
+                        r#"{{"status":"s1{at}","student_id":{who},"timestamp":1.63120666{ts}E9}}"#
+                    ),
+                };
+                match device {
+                    Some(device) if kind < 12 => {
+                        let digest = |n| format!("{n:016x}");
+                        make::from_device(&line, &device, &digest(address), &digest(agent))
+                    }
+                    _ => line,
                 }
-                4 => make::saved(&attempt, &stamp, &slots),
-                5 => make::started(&attempt, &stamp, &slots),
-                6 => make::alive(&attempt, &stamp, &[("hidden", ts), ("a/b", at)]),
-                7 => make::plain(
-                    &attempt,
-                    &stamp,
-                    ["finished", "reopened", "help"][ts as usize],
-                ),
-                8 => format!(r#"{{"user":"u{who}","status":"0000{ts}"}}"#),
-                _ => format!(
-                    r#"{{"status":"s1{at}","student_id":{who},"timestamp":1.63120666{ts}E9}}"#
-                ),
-            }
-        })
+            },
+        )
 }
 
 proptest! {
@@ -135,6 +163,99 @@ proptest! {
     }
 
     #[test]
+    fn the_views_are_what_the_records_say(lines in prop::collection::vec(record(), 0..40)) {
+        // Said again from the records themselves, without a register.
+        for (key, registers) in &fold_all(&lines) {
+            let records: Vec<_> = lines
+                .iter()
+                .filter_map(|line| match parse(line.as_bytes()) {
+                    Ok(Parsed::Record(record)) if record.key == *key => Some(record),
+                    _ => None,
+                })
+                .collect();
+            let now = AttemptView::new(key, registers);
+            if records.is_empty() {
+                continue; // bare
+            }
+            let seconds = |micros: u64| micros as f64 / 1e6;
+            let alive = records.iter().filter(|r| match &*r.kind {
+                "signal" => false,
+                "help" => r.help.as_ref().is_some_and(|help| help.step == "asked"),
+                _ => true,
+            });
+            if lines.iter().all(|line| line.contains("\"v\":1")) {
+                prop_assert_eq!(now.last_seen, alive.clone().map(|r| seconds(r.ts)).max_by(f64::total_cmp));
+            }
+
+            let mut devices = BTreeMap::new();
+            for record in alive {
+                if let Some(from) = &record.origin {
+                    let from = (&from.device[..], &from.address[..], &from.agent[..]);
+                    let span = devices.entry(from).or_insert((record.ts, record.ts));
+                    *span = (span.0.min(record.ts), span.1.max(record.ts));
+                }
+            }
+            let mut told: Vec<_> = now.devices.iter().map(|d| {
+                ((&d.device[..], &d.address[..], &d.agent[..]), (d.first, d.last))
+            }).collect();
+            prop_assert!(told.is_sorted_by(|a, b| a.1.0 <= b.1.0));
+            told.sort_by_key(|(from, _)| *from);
+            let spans: Vec<_> = devices.iter().map(|(from, span)| (*from, (seconds(span.0), seconds(span.1)))).collect();
+            prop_assert_eq!(told, spans);
+            let mut used: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+            for ((name, ..), (first, last)) in &devices {
+                let span = used.entry(*name).or_insert((*first, *last));
+                *span = (span.0.min(*first), span.1.max(*last));
+            }
+            used.remove("");
+            let at_once = used.iter().any(|(a, x)| {
+                used.iter().any(|(b, y)| a != b && x.0 <= y.1 && y.0 <= x.1)
+            });
+            prop_assert_eq!(now.use_of_devices.devices_at_once, at_once);
+
+            let mut signals = BTreeMap::new();
+            for record in &records {
+                if let Some(signal) = &record.signal {
+                    let name = match record.slot {
+                        Some(slot) => format!("{}/{slot}", signal.name),
+                        None => signal.name.to_string(),
+                    };
+                    let newest = signals.entry(name).or_insert((0, -1, "", &b""[..]));
+                    *newest = (*newest).max((record.at, signal.revision, &record.id, signal.row));
+                }
+            }
+            prop_assert_eq!(now.signals.len(), signals.len());
+            for (name, (at, revision, _, row)) in signals {
+                let told = &now.signals[&name];
+                prop_assert_eq!((told.at, told.revision), (seconds(at), revision));
+                prop_assert_eq!(told.row.get().as_bytes(), row);
+            }
+
+            let steps = records.iter().filter_map(|r| r.help.as_ref().map(|h| (h.call.to_string(), h.step)));
+            let steps: BTreeSet<_> = steps.collect();
+            let told = now.help.iter().flat_map(|(call, steps)| steps.keys().map(|step| (call.clone(), *step)));
+            prop_assert_eq!(told.collect::<BTreeSet<_>>(), steps);
+
+            if let Some(row) = BoardRow::new(key, registers) {
+                let json = serde_json::to_value(&row).unwrap();
+                prop_assert!(json.get("fields").is_none());
+                prop_assert_eq!(&row.word, &now.word);
+                prop_assert_eq!(row.flags.len(), row.slots);
+                for (slot, answer) in &now.slots {
+                    let at = *slot as usize;
+                    prop_assert_eq!(row.times[slot], answer.at);
+                    prop_assert_eq!(&row.flags[at - 1..at] == "1", answer.flagged);
+                    prop_assert_eq!(&row.word[at..=at] == "2", answer.changed);
+                }
+                prop_assert_eq!(row.times.len(), now.slots.len());
+                prop_assert_eq!(row.answered, row.word[1..].bytes().filter(|b| *b != b'0').count());
+            } else {
+                prop_assert!(!matches!(key.who, Who::Attempt(_)));
+            }
+        }
+    }
+
+    #[test]
     fn an_order_compares_as_its_parts_do(
         a in (any::<u64>(), "[\0\u{1}a\u{ff}]{0,3}", any::<i64>(), "[\0\u{1}a\u{ff}]{0,3}"),
         b in (any::<u64>(), "[\0\u{1}a\u{ff}]{0,3}", any::<i64>(), "[\0\u{1}a\u{ff}]{0,3}"),
@@ -160,8 +281,8 @@ proptest! {
     }
 
     #[test]
-    fn a_key_is_reversible_text(site in any::<String>(), user in any::<String>(), attempt in any::<i64>()) {
-        for who in [Who::User(user.clone()), Who::Attempt(attempt)] {
+    fn a_key_is_reversible_text(site in any::<String>(), user in any::<String>(), number in any::<i64>()) {
+        for who in [Who::User(user.clone()), Who::Attempt(number), Who::Quiz(number)] {
             let key = AttemptKey { site: site.clone(), who };
             let text = key.to_text();
             let unfit = ['{', '}', ' ', '\n'];
@@ -178,7 +299,7 @@ proptest! {
                 // Any value put in the place of any other.
                 let value = prop::sample::select(vec![
                     "null", "true", "-1", "1e999", "99999999999999999999", "\"\"", "\"x\"", "[]", "[1]", "{}",
-                    r#"{"1":2}"#, r#"{"0":1}"#, r#"{"a":-1}"#, "0.5", "\"\\ud800\"",
+                    "\"asked\"", "\"taken\"", r#"{"1":2}"#, r#"{"0":1}"#, r#"{"a":-1}"#, "0.5", "\"\\ud800\"",
                 ]);
                 let members: Vec<String> = line.split(',').map(str::to_owned).collect();
                 (Just(members.clone()), 0..members.len(), value).prop_map(|(mut members, i, value)| {
@@ -196,6 +317,7 @@ proptest! {
             folded.ops.iter().for_each(|op| registers.apply(op));
             let view = AttemptView::new(&folded.key, &registers);
             prop_assert!(serde_json::to_string(&view).is_ok());
+            prop_assert!(serde_json::to_string(&BoardRow::new(&folded.key, &registers)).is_ok());
         }
         let _ = exam_record::dated_line(&line);
     }
@@ -203,7 +325,11 @@ proptest! {
     #[test]
     fn nothing_stored_makes_the_view_panic(
         stored in prop::collection::vec(
-            ("[aflszchiw]|seen|[afs]/[0-9]{1,3}/-?[0-9]|c/p/.*|.*", any::<Vec<u8>>(), any::<bool>()),
+            ("[aflszchiwdeq]|seen|[afs]/[0-9]{1,3}/-?[0-9]|c/p/.*|[dehq]/.*|.*", prop_oneof![
+                any::<Vec<u8>>(),
+                // As an answer's summary ends.
+                any::<Vec<u8>>().prop_map(|line| [&line[..], b"210123456789abcdef"].concat()),
+            ], any::<bool>()),
             0..8,
         )
     ) {
@@ -212,8 +338,9 @@ proptest! {
             let order = if ordered { Order::number(value.len() as u64) } else { Order::number(u64::MAX) };
             registers.insert_stored(field.into_bytes(), [order.as_bytes(), &value].concat());
         }
-        let view = AttemptView::new(&AttemptKey::new("s", 1), &registers);
-        prop_assert!(serde_json::to_string(&view).is_ok());
+        let key = AttemptKey::new("s", 1);
+        prop_assert!(serde_json::to_string(&AttemptView::new(&key, &registers)).is_ok());
+        prop_assert!(serde_json::to_string(&BoardRow::new(&key, &registers)).is_ok());
     }
 }
 
@@ -352,11 +479,216 @@ fn the_lifecycle_is_the_last_event_and_filters_nothing() {
 }
 
 #[test]
-fn help_calls_are_kept_each_by_its_id() {
-    let help = |at, id| make::plain(&attempt(), &stamp(at, "p", 1, id), "help");
-    let view = view(&[help(2, "h2"), help(1, "h1"), help(1, "h1")]);
-    let ids: Vec<_> = view.help.iter().map(|h| &h.id[..]).collect();
-    assert_eq!(ids, ["h1", "h2"]);
+fn a_call_for_help_is_kept_step_by_step() {
+    let (asker, helper) = (3, 99);
+    let say = |at, id, call, step, by, text, slot| {
+        make::help(
+            &attempt(),
+            &stamp(at, "p", 1, id),
+            call,
+            step,
+            by,
+            text,
+            slot,
+        )
+    };
+    let hostile = "<script>\u{202e}\"\\\n".repeat(900);
+    let lines = [
+        say(1, "h1", "h1", "asked", asker, &hostile, Some(2)),
+        say(2, "x", "h1", "taken", helper, "", None),
+        say(4, "y", "h1", "answered", helper, "yes", None),
+        say(3, "z", "h1", "answered", helper, "no", None),
+        make::plain(&attempt(), &stamp(9, "p", 2, "h2"), "help"),
+        say(20, "c", "h1", "closed", helper, "", None),
+    ];
+    let view = view(&lines);
+    let steps: Vec<_> = view.help["h1"].keys().copied().collect();
+    assert_eq!(steps, ["answered", "asked", "closed", "taken"]);
+    let asked = &view.help["h1"]["asked"];
+    assert_eq!(
+        (asked.by, asked.slot, asked.text.as_deref()),
+        (Some(3), Some(2), Some(&hostile[..]))
+    );
+    let answered = &view.help["h1"]["answered"];
+    assert_eq!(
+        (answered.by, answered.text.as_deref()),
+        (Some(99), Some("yes"))
+    );
+    assert_eq!(answered.ts, (T + 4) as f64 / 1e6);
+    // Without `call` and `step` it is the asking itself.
+    assert_eq!(
+        view.help["h2"].keys().copied().collect::<Vec<_>>(),
+        ["asked"]
+    );
+    // The student was last heard of when asking again, whatever the helper did since.
+    assert_eq!(view.last_seen, Some((T + 9) as f64 / 1e6));
+}
+
+#[test]
+fn a_signal_is_kept_by_its_name_and_slot_and_is_no_sign_of_life() {
+    let site = attempt().site;
+    let about = |attempt, slot| About {
+        site: &site,
+        quiz: 4,
+        attempt,
+        slot,
+    };
+    let row = r#"{ "n": 1.50, "who":"ü" }"#;
+    let lines = [
+        make::signal(
+            &about(Some(17), None),
+            "fast",
+            T + 90,
+            T + 60,
+            0,
+            r#"{"n":1}"#,
+        ),
+        make::signal(&about(Some(17), None), "fast", T + 95, T + 60, 1, row),
+        make::signal(
+            &about(Some(17), None),
+            "fast",
+            T + 99,
+            T + 50,
+            7,
+            r#"{"n":3}"#,
+        ),
+        make::signal(
+            &about(Some(17), Some(3)),
+            "fast",
+            T + 99,
+            T + 60,
+            0,
+            r#"{"n":4}"#,
+        ),
+    ];
+    let now = view(&lines);
+    let fast = &now.signals["fast"];
+    assert_eq!(
+        (fast.at, fast.revision, fast.row.get()),
+        ((T + 60) as f64 / 1e6, 1, row)
+    );
+    assert_eq!(now.signals["fast/3"].row.get(), r#"{"n":4}"#);
+    assert_eq!(
+        (now.last_seen, now.quiz, &now.word[..]),
+        (None, Some(4), "s")
+    );
+
+    let hard = make::signal(&about(None, Some(2)), "hard", T + 99, T, 0, row);
+    let states = fold_all([&hard]);
+    let (key, registers) = states.iter().next().unwrap();
+    assert_eq!(key, &AttemptKey::quiz(&site[..], 4));
+    let quiz = AttemptView::new(key, registers);
+    assert_eq!((quiz.attempt, quiz.quiz), (None, Some(4)));
+    assert_eq!(quiz.signals["hard/2"].row.get(), row);
+    assert!(BoardRow::new(key, registers).is_none());
+}
+
+#[test]
+fn two_devices_count_as_at_once_when_both_are_heard_of_in_turn() {
+    let (home, school) = ("00000000000000aa", "00000000000000bb");
+    let from = |at, device: &str, address| {
+        let line = make::plain(&attempt(), &stamp(at, "p", 1, "x"), "alive");
+        make::from_device(&line, device, address, home)
+    };
+    let moved = [
+        from(10, "a", home),
+        from(20, "a", school),
+        from(30, "b", school),
+    ];
+    let now = view(&moved);
+    let told = now.use_of_devices;
+    assert_eq!(
+        (told.devices_at_once, told.addresses, told.agents),
+        (false, 2, 1)
+    );
+    let shown = |n: usize| {
+        (
+            &now.devices[n].device[..],
+            now.devices[n].first,
+            now.devices[n].last,
+        )
+    };
+    let second = |at: u64| (T + at) as f64 / 1e6;
+    assert_eq!(shown(0), ("a", second(10), second(10)));
+    assert_eq!(shown(2), ("b", second(30), second(30)));
+    // The first one again, at another address.
+    let back = [&moved[..], &[from(40, "a", home)]].concat();
+    assert!(view(&back).use_of_devices.devices_at_once);
+    // A record that names no device is no second one.
+    assert!(
+        !view(&[from(10, "a", home), from(20, "", home), from(30, "a", home)])
+            .use_of_devices
+            .devices_at_once
+    );
+
+    // What the helper sends comes from no device of the student's.
+    let taken = make::help(
+        &attempt(),
+        &stamp(50, "p", 1, "y"),
+        "h",
+        "taken",
+        99,
+        "",
+        None,
+    );
+    let helped = [
+        &moved[..],
+        &[make::from_device(&taken, "c", school, school)],
+    ]
+    .concat();
+    assert_eq!(view(&helped).devices.len(), 3);
+}
+
+#[test]
+fn the_board_shows_flags_progress_and_times_but_no_content() {
+    let field = |at: u64, slot, flagged: &str, text| {
+        let id = format!("id{at}");
+        let fields = [
+            ("q1:2_answer", text),
+            ("q1:2_:flagged", flagged),
+            ("q1:2_:sequencecheck", "1"),
+        ];
+        make::answer(
+            &attempt(),
+            &stamp(at, "p", at as i64, &id),
+            slot,
+            5,
+            u8::from(!text.is_empty()),
+            &fields,
+        )
+    };
+    let slots: Vec<_> = (1..=4).map(|slot| (slot, 5)).collect();
+    let lines = [
+        make::started(&attempt(), &stamp(0, "", 0, "start"), &slots),
+        field(1, 1, "0", "secret"),
+        field(2, 2, "1", ""),
+        field(3, 3, "1", "secret"),
+        field(4, 3, "1", "secret indeed"),
+    ];
+    let states = fold_all(&lines);
+    let (key, registers) = states.iter().next().unwrap();
+    let row = BoardRow::new(key, registers).unwrap();
+    assert_eq!((&row.word[..], &row.flags[..]), ("s1020", "0110"));
+    assert_eq!((row.answered, row.slots, row.attempt), (2, 4, 17));
+    assert_eq!(
+        (row.quiz, row.student_id, row.usage),
+        (Some(4), Some(3), Some(170))
+    );
+    assert_eq!(
+        row.times.into_iter().collect::<Vec<_>>(),
+        [1, 2, 3].map(|slot| { (slot, (T + [1, 2, 4][slot as usize - 1]) as f64 / 1e6) })
+    );
+    let json = serde_json::to_string(&BoardRow::new(key, registers)).unwrap();
+    assert!(!json.contains("secret"), "{json}");
+    let view = AttemptView::new(key, registers);
+    assert_eq!(
+        [1, 2, 3].map(|slot| view.slots[&slot].flagged),
+        [false, true, true]
+    );
+    assert_eq!(
+        [1, 2, 3].map(|slot| view.slots[&slot].changed),
+        [false, false, true]
+    );
 }
 
 #[test]
@@ -473,6 +805,9 @@ fn a_field_of_the_wrong_type_is_named() {
         ("status", "1"),
         ("fields", "{}"),
         ("counts", "{}"),
+        ("device", "\"d\""),
+        ("address", "\"0123456789abcdef\""),
+        ("agent", "\"0123456789abcdef\""),
     ];
     let with = |name: &str, value: &str| {
         let members: Vec<_> = good
@@ -480,6 +815,9 @@ fn a_field_of_the_wrong_type_is_named() {
             .map(|(n, v)| format!("\"{n}\":{}", if *n == name { value } else { v }))
             .collect();
         format!("{{{}}}", members.join(","))
+    };
+    let typed = |kind: &str, members: &str| {
+        format!(r#"{{"v":1,"type":"{kind}","ts":1,"site":"s",{members}}}"#)
     };
     let named = |line: &str| match parse(line.as_bytes()) {
         Err(Malformed::Field { field, .. }) => field,
@@ -505,8 +843,37 @@ fn a_field_of_the_wrong_type_is_named() {
         ("fields", "\"\""),
         ("counts", r#"{"a":-1}"#),
         ("type", "null"),
+        ("device", "\"123456789012345678901234567890123\""),
+        ("address", "\"192.0.2.1\""),
+        ("agent", "\"Mozilla/5.0 (X11)\""),
     ] {
         assert_eq!(named(&with(name, value)), name);
+    }
+    for (kind, members, name) in [
+        ("help", r#""attempt":1,"step":"shouted""#, "step"),
+        ("help", r#""attempt":1,"step":"taken""#, "call"),
+        ("help", r#""attempt":1,"call":"""#, "call"),
+        ("help", r#""attempt":1,"call":{}"#, "call"),
+        ("help", r#""attempt":1,"by":"me""#, "by"),
+        ("help", r#""attempt":1,"text":[]"#, "text"),
+        ("help", r#""attempt":1,"slot":0"#, "slot"),
+        ("signal", r#""name":"n","row":{}"#, "quiz"),
+        ("signal", r#""quiz":1,"row":{}"#, "name"),
+        ("signal", r#""quiz":1,"name":"","row":{}"#, "name"),
+        ("signal", r#""quiz":1,"name":"n""#, "row"),
+        ("signal", r#""quiz":1,"name":"n","row":7"#, "row"),
+        (
+            "signal",
+            r#""quiz":1,"name":"n","row":{},"revision":0.5"#,
+            "revision",
+        ),
+        (
+            "signal",
+            r#""quiz":1,"name":"n","row":{},"slot":"x""#,
+            "slot",
+        ),
+    ] {
+        assert_eq!(named(&typed(kind, members)), name, "{members}");
     }
     let error = parse(with("slot", "\"secret answer\"").as_bytes())
         .unwrap_err()

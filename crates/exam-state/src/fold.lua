@@ -35,7 +35,8 @@ local winners = {}
 for i = 1, #fields do
   local field, new, old = fields[i], ARGV[2 * i + 1], stored[i]
   local wins = not old
-  if old and byte(field, 1) == 102 and byte(field, 2) == 47 then -- f/...: the least stays
+  local letter, slash = byte(field, 1, 2)
+  if old and slash == 47 and (letter == 101 or letter == 102) then -- e/... f/...: the least stays
     wins = greater(old, new)
   elseif old then
     wins = greater(new, old)

@@ -7,8 +7,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use exam_record::make::{self, Attempt, Stamp};
-use exam_record::{AttemptKey, Registers};
+use exam_record::make::{self, About, Attempt, Stamp};
+use exam_record::{AttemptKey, AttemptView, Registers, STEPS};
 use exam_state::{FoldBatch, Position, StateError, StateStore};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -125,38 +125,56 @@ fn record() -> impl Strategy<Value = String> {
         "a", "B", "b", "A", "é", "z", "-", "_a", "\0", "\0b", "ä", "ss", "ß", "1", "10", "9", "1e3",
     ]);
     (
-        (0..8u8, 0..3i64, few.clone(), few.clone(), text.clone()),
-        (text.clone(), 0..2i64, 1..4u32, text),
+        (0..11u8, 0..3i64, few.clone(), few.clone(), text.clone()),
+        (text.clone(), 0..2i64, 1..4u32, text.clone()),
+        prop::option::of(text),
     )
-        .prop_map(|((kind, number, ts, at, id), (page, seq, slot, value))| {
-            let attempt = attempt(number);
-            let stamp = Stamp {
-                id,
-                // Far apart too: a comparison must not stop at the digits the times share.
-                ts: 1_763_800_000_000_000 + ts * 10_u64.pow(at as u32 * 5),
-                at: 1_763_800_000_000_000 + at * 0xABC_DEF0,
-                page,
-                seq: seq - 1,
-            };
-            match kind {
-                0..4 => make::answer(
-                    &attempt,
-                    &stamp,
-                    slot,
-                    seq,
-                    (ts > 0).into(),
-                    &[(value, value)],
-                ),
-                4 => make::saved(&attempt, &stamp, &[(slot, seq)]),
-                5 => make::started(&attempt, &stamp, &[(slot, seq)]),
-                6 => make::alive(&attempt, &stamp, &[(value, ts)]),
-                _ => make::plain(
-                    &attempt,
-                    &stamp,
-                    ["finished", "reopened", "help"][ts as usize],
-                ),
-            }
-        })
+        .prop_map(
+            |((kind, number, ts, at, id), (page, seq, slot, value), device)| {
+                let attempt = attempt(number);
+                let stamp = Stamp {
+                    id,
+                    // Far apart too: a comparison must not stop at the digits the times share.
+                    ts: 1_763_800_000_000_000 + ts * 10_u64.pow(at as u32 * 5),
+                    at: 1_763_800_000_000_000 + at * 0xABC_DEF0,
+                    page,
+                    seq: seq - 1,
+                };
+                let line = match kind {
+                    0..4 => make::answer(
+                        &attempt,
+                        &stamp,
+                        slot,
+                        seq,
+                        (ts > 0).into(),
+                        &[(value, value), (":flagged", if at > 0 { "1" } else { "0" })],
+                    ),
+                    4 => make::saved(&attempt, &stamp, &[(slot, seq)]),
+                    5 => make::started(&attempt, &stamp, &[(slot, seq)]),
+                    6 => make::alive(&attempt, &stamp, &[(value, ts)]),
+                    7 => make::plain(
+                        &attempt,
+                        &stamp,
+                        ["finished", "reopened", "help"][ts as usize],
+                    ),
+                    8 => make::help(&attempt, &stamp, value, STEPS[slot as usize], 9, id, None),
+                    _ => {
+                        let about = About {
+                            site: &attempt.site,
+                            quiz: attempt.quiz,
+                            attempt: (kind == 9).then_some(number),
+                            slot: (slot > 1).then_some(slot),
+                        };
+                        let row = serde_json::json!({ "of": id }).to_string();
+                        make::signal(&about, value, stamp.ts, stamp.at, seq, &row)
+                    }
+                };
+                match device {
+                    Some(device) => make::from_device(&line, device, "0123456789abcdef", ""),
+                    None => line,
+                }
+            },
+        )
 }
 
 pub fn batch<'a>(lines: impl IntoIterator<Item = &'a String>) -> FoldBatch {
@@ -226,7 +244,10 @@ async fn keeps_bytes_as_they_are(store: &dyn StateStore) {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(stored.get(b"a/1/2").unwrap().1, line.as_bytes());
+    let view = AttemptView::new(&AttemptKey::new("big", 1), &stored);
+    assert!(line.contains(view.slots[&1].fields.get()));
+    let (_, value) = stored.get(b"a/1/2").unwrap();
+    assert!(value.starts_with(line.as_bytes()));
 
     // More registers than one call or one reply of a script holds.
     let many: Vec<String> = (1..=5_000).map(|slot| answer(99, 7, slot, "x")).collect();

@@ -35,9 +35,11 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Takes one attempt of the store; those of other sites are not ours to judge.
+    /// Takes one attempt of the store; those of other sites, and what is known of a whole quiz, are
+    /// not ours to judge.
     pub fn attempt(&mut self, view: &AttemptView) {
-        if view.site != self.writer.exam.site() {
+        let attempt = view.attempt.is_some() || view.user.is_some();
+        if view.site != self.writer.exam.site() || !attempt {
             return;
         }
         let student = view
