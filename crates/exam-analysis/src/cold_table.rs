@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,50 +24,67 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::PartitionStream;
-use flate2::read::MultiGzDecoder;
+use exam_cold::calendar::parse_date;
+use exam_cold::{Part, Select, Tree};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::dialect::Millis;
 use crate::events::{self, Projection};
-use crate::source::{entries, hour_of, span_of};
+use crate::source::{span, span_of};
 
-/// Lines parsed at once.
-const CHUNK: usize = 4 << 20;
 /// Where a Parquet file says which lines it holds: a JSON object of part and bytes.
 pub const PARTS: &str = "exam_stream.parts";
 /// The column of `id`.
 const ID: usize = 1;
 
 /// All that is stored of one hour (or day) of one delivery stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Hour {
     /// `<stream>/dt=…[/hour=…]`.
     pub dir: String,
     pub span: (Millis, Millis),
     pub parquet: Option<PathBuf>,
-    /// Files of lines by the name of their part, which is that of the uncompressed file.
-    pub lines: BTreeMap<String, PathBuf>,
+    pub lines: Vec<Part>,
 }
 
+/// The name of an hour's Parquet.
+pub const FILE: &str = "events.parquet";
+
 /// What a directory stores, in the order of time.
-pub fn hours(dir: &Path) -> io::Result<Vec<Hour>> {
+pub fn hours(dir: &Path) -> Result<Vec<Hour>, exam_cold::Error> {
     let mut found: BTreeMap<((Millis, Millis), String), Hour> = BTreeMap::new();
-    for tree in ["cold", "parquet"] {
-        let root = dir.join(tree);
-        for stream in entries(&root)? {
-            for day in entries(&stream)? {
-                let Some(span) = span_of(&day) else { continue };
-                for entry in entries(&day)? {
-                    match hour_of(&entry) {
-                        Some(hour) => {
-                            let from = span.0 + hour * 3_600_000;
-                            for file in entries(&entry)? {
-                                note(&mut found, &root, &entry, (from, from + 3_600_000), file);
-                            }
-                        }
-                        None => note(&mut found, &root, &day, span, entry),
-                    }
+    let mut hour_of = |name: &str, span: (Millis, Millis)| -> &mut Hour {
+        let dir = name
+            .rsplit_once('/')
+            .map_or(name, |(dir, _)| dir)
+            .to_owned();
+        found.entry((span, dir.clone())).or_insert_with(|| Hour {
+            dir,
+            span,
+            parquet: None,
+            lines: Vec::new(),
+        })
+    };
+    for part in exam_cold::parts(dir, Tree::Cold, &Select::default())? {
+        hour_of(&part.name, span(&part)).lines.push(part);
+    }
+    let root = dir.join("parquet");
+    for stream in names(&root) {
+        for day in names(&root.join(&stream)) {
+            let Some(date) = day.strip_prefix("dt=").and_then(parse_date) else {
+                continue;
+            };
+            let of_day = root.join(&stream).join(&day);
+            let hours = names(&of_day).into_iter().filter_map(|name| {
+                let hour = name.strip_prefix("hour=")?.parse().ok()?;
+                Some((format!("/{name}"), Some(hour)))
+            });
+            for (below, hour) in hours.chain([(String::new(), None)]) {
+                let name = format!("{stream}/{day}{below}/{FILE}");
+                let file = root.join(&name);
+                if file.exists() {
+                    hour_of(&name, span_of(date, hour)).parquet = Some(file);
                 }
             }
         }
@@ -76,37 +92,11 @@ pub fn hours(dir: &Path) -> io::Result<Vec<Hour>> {
     Ok(found.into_values().collect())
 }
 
-fn note(
-    found: &mut BTreeMap<((Millis, Millis), String), Hour>,
-    root: &Path,
-    dir: &Path,
-    span: (Millis, Millis),
-    file: PathBuf,
-) {
-    let relative = |path: &Path| path.strip_prefix(root).ok()?.to_str().map(str::to_owned);
-    let (Some(dir), Some(name)) = (relative(dir), relative(&file)) else {
-        return;
-    };
-    let plain = name.strip_suffix(".gz").unwrap_or(&name);
-    let is = |kind: &str| {
-        Path::new(plain)
-            .extension()
-            .is_some_and(|found| found == kind)
-    };
-    if !is("jsonl") && !is("parquet") {
-        return;
-    }
-    let hour = found.entry((span, dir.clone())).or_insert_with(|| Hour {
-        dir,
-        span,
-        ..Hour::default()
-    });
-    if is("parquet") {
-        hour.parquet = Some(file);
-    } else if !name.ends_with(".gz") || !hour.lines.contains_key(plain) {
-        // Where both are there, the plain one counts.
-        hour.lines.insert(plain.to_owned(), file);
-    }
+/// The names in a directory; none if there is none.
+fn names(dir: &Path) -> Vec<String> {
+    let list = std::fs::read_dir(dir).into_iter().flatten();
+    list.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect()
 }
 
 impl Hour {
@@ -154,33 +144,40 @@ impl Hour {
         each: &mut dyn FnMut(events::Rows) -> Result<()>,
     ) -> Result<BTreeMap<String, u64>> {
         let mut parts = covered.clone();
-        for (part, path) in &self.lines {
-            let read = parts.entry(part.clone()).or_default();
-            let file = File::open(path)?;
-            let mut lines: Box<dyn BufRead> =
-                match path.extension().is_some_and(|kind| kind == "gz") {
-                    true => Box::new(BufReader::with_capacity(1 << 20, MultiGzDecoder::new(file))),
-                    false => Box::new(BufReader::with_capacity(1 << 20, file)),
-                };
-            io::copy(&mut (&mut lines).take(*read), &mut io::sink())?;
+        let mut text = Vec::new();
+        for part in &self.lines {
+            let read = parts.entry(part.name.to_string()).or_default();
             loop {
-                let mut text = Vec::new();
-                (&mut lines).take(CHUNK as u64).read_to_end(&mut text)?;
-                if text.is_empty() {
-                    break;
+                match part.read(*read, &mut text) {
+                    Ok(()) if text.is_empty() => break,
+                    Ok(()) => *read += text.len() as u64,
+                    Err(error) if error.is_gone() => break,
+                    Err(error) => return Err(DataFusionError::External(Box::new(error))),
                 }
-                if text.last() != Some(&b'\n') {
-                    lines.read_until(b'\n', &mut text)?;
-                }
-                // A line without end is still being written.
-                text.truncate(memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1));
-                *read += text.len() as u64;
                 for (_, rows) in events::read(&text, projection) {
                     each(rows)?;
                 }
             }
         }
         Ok(parts)
+    }
+
+    /// True if there are lines that its Parquet does not hold.
+    fn has_more(&self, covered: &BTreeMap<String, u64>) -> Result<bool> {
+        for part in &self.lines {
+            let len = match part.length() {
+                Ok(len) => len,
+                Err(error) if error.is_gone() => continue,
+                Err(error) => return Err(DataFusionError::External(Box::new(error))),
+            };
+            if covered
+                .get(&*part.name)
+                .is_none_or(|covered| *covered < len)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -286,7 +283,8 @@ impl PartitionStream for Scan {
         let (dir, wanted, schema) = (self.dir.clone(), self.wanted.clone(), self.schema.clone());
         let (from, to) = (self.from, self.to);
         stream.spawn_blocking(move || {
-            let mut hours = hours(&dir)?;
+            let mut hours =
+                hours(&dir).map_err(|error| DataFusionError::External(Box::new(error)))?;
             hours.retain(|hour| hour.span.0 <= to && hour.span.1 > from);
             for group in groups(hours) {
                 let sent = read_group(&group, &wanted, &mut |batch: RecordBatch| {
@@ -345,15 +343,7 @@ fn read_group(
     let alone = matches!(group, [hour] if hour.parquet.is_some());
     for hour in group {
         let covered = hour.covered()?;
-        let more = hour.lines.iter().any(|(part, path)| {
-            let len = path.metadata().map_or(0, |meta| meta.len());
-            // How much a compressed part holds is in its file only.
-            match path.extension().is_some_and(|kind| kind == "gz") {
-                true => !covered.contains_key(part),
-                false => covered.get(part).is_none_or(|covered| *covered < len),
-            }
-        });
-        if alone && !more {
+        if alone && !hour.has_more(&covered)? {
             // Compacted, it has no repetitions.
             return hour.read_parquet(&Projection::new(wanted.iter().copied()), each);
         }

@@ -113,6 +113,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         history: ColdStorage::new(&args.cold),
         refused: BTreeMap::new(),
         began: Instant::now(),
+        worked: Duration::ZERO,
         heard: None,
         args,
         windows,
@@ -140,6 +141,8 @@ struct Run {
     /// Why files do not run, as they are.
     refused: BTreeMap<String, String>,
     began: Instant,
+    /// Time spent on what was read, without the waiting for it.
+    worked: Duration,
     /// When something was read last, or written before this began.
     heard: Option<SystemTime>,
 }
@@ -157,7 +160,9 @@ impl Run {
                 self.look()?;
                 looked = Some(Instant::now());
             }
-            match self.reader.next(TICK) {
+            let next = self.reader.next(TICK);
+            let began = Instant::now();
+            match next {
                 Some(What::Rows(read)) => {
                     self.heard = Some(SystemTime::now());
                     self.windows
@@ -172,6 +177,7 @@ impl Run {
                     self.heard = self.heard.max(written);
                     if self.args.once {
                         self.finish()?;
+                        self.worked += began.elapsed();
                         break;
                     }
                     let silence = self.heard.and_then(|at| at.elapsed().ok());
@@ -192,6 +198,7 @@ impl Run {
                 }
                 None => {}
             }
+            self.worked += began.elapsed();
             if told.elapsed() >= STATUS {
                 self.tell()?;
                 told = Instant::now();
@@ -308,6 +315,7 @@ impl Run {
             /// The watermark went ahead because of the limit.
             forced: u64,
             uptime_s: u64,
+            working_s: f64,
             queries: BTreeMap<&'a str, Query<'a>>,
             refused: &'a BTreeMap<String, String>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -366,6 +374,7 @@ impl Run {
             resident_bytes: resident(),
             forced,
             uptime_s: self.began.elapsed().as_secs(),
+            working_s: self.worked.as_secs_f64(),
             queries,
             refused: &self.refused,
             signals: self.signals.as_ref().map(|folder| {

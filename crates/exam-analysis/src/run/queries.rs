@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::dialect::Refusal;
-use crate::source::entries;
 
 /// What a look at the folder found.
 pub enum Change {
@@ -48,7 +47,12 @@ impl Folder {
     pub fn changes(&mut self) -> io::Result<Vec<Change>> {
         let mut found = BTreeMap::new();
         let mut changes = Vec::new();
-        for file in entries(&self.dir)? {
+        let list = fs::read_dir(&self.dir)?;
+        let mut files = list
+            .map(|entry| Ok(entry?.path()))
+            .collect::<io::Result<Vec<_>>>()?;
+        files.sort();
+        for file in files {
             if file.extension().is_none_or(|kind| kind != "sql") {
                 continue;
             }

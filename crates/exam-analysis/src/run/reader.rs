@@ -25,7 +25,7 @@ pub enum What {
     Rows(Read),
     /// All there is has been read; when something was written last.
     Idle(Option<SystemTime>),
-    Failed(io::Error),
+    Failed(exam_cold::Error),
 }
 
 /// The rows of a chunk.
