@@ -1,0 +1,119 @@
+//! `exam-analyse compact`: lines of cold storage to Parquet.
+//!
+//! `DIR/parquet/<stream>/dt=…[/hour=…]/events.parquet` holds the columns of `events`, without
+//! repetitions, and names the lines it was made of: what is not named yet is added the next time.
+//! The new file takes the place of the old one at once. Lines are left where they are: retention
+//! decides about them, and what Parquet holds it keeps when they are gone.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use datafusion::arrow::array::{AsArray, RecordBatch, UInt32Array};
+use datafusion::arrow::compute::{concat_batches, take_record_batch};
+use datafusion::common::DataFusionError;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+
+use crate::buffer::sorted;
+use crate::cold_table::{Hour, PARTS, hours};
+use crate::dialect::Millis;
+use crate::duration;
+use crate::events::{self, Projection};
+
+/// Rows of a row group, sorted by time.
+const ROW_GROUP: usize = 256 << 10;
+
+/// Turn the lines of cold storage into Parquet, by hour, without repetitions.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Directory of a `serve`
+    #[arg(long, value_name = "DIR")]
+    cold: PathBuf,
+    /// Only hours that ended this long ago
+    #[arg(long, default_value = "15m", value_parser = duration)]
+    after: Duration,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let clock = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let before = (clock.saturating_sub(args.after)).as_millis() as Millis;
+    let (mut files, mut rows, mut left) = (0, 0, 0);
+    for hour in hours(&args.cold).context("looking through cold storage")? {
+        if hour.span.1 > before {
+            left += 1;
+            continue;
+        }
+        let written =
+            compact(&args.cold, &hour).with_context(|| format!("compacting {}", hour.dir))?;
+        if let Some(written) = written {
+            println!("{}: {written} events", hour.dir);
+            (files, rows) = (files + 1, rows + written);
+        }
+    }
+    println!("{files} files of {rows} events written; {left} hours are too young");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes an hour's Parquet, unless it holds all there is; returns how many rows it has.
+pub fn compact(dir: &Path, hour: &Hour) -> anyhow::Result<Option<u64>> {
+    let covered = hour.covered()?;
+    let projection = Projection::all();
+    let target = dir.join("parquet").join(&hour.dir);
+    fs::create_dir_all(&target)?;
+    let new = target.join("events.parquet.tmp");
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .build();
+    let mut writer = ArrowWriter::try_new(File::create(&new)?, events::schema(), Some(properties))?;
+    let mut ids = HashSet::new();
+    let mut rows = 0;
+    hour.read_parquet(&projection, &mut |batch| {
+        let id = batch
+            .column(batch.schema().index_of("id")?)
+            .as_string::<i32>();
+        ids.extend(id.iter().flatten().map(|id| events::hash(id.as_bytes())));
+        rows += batch.num_rows() as u64;
+        Ok(writer.write(&batch)?)
+    })?;
+    let before = rows;
+    let (mut waiting, mut count): (Vec<RecordBatch>, usize) = (Vec::new(), 0);
+    let mut write = |waiting: &mut Vec<RecordBatch>| -> Result<(), DataFusionError> {
+        let batch = sorted(&concat_batches(projection.schema(), waiting.iter())?)?;
+        waiting.clear();
+        let columns: Vec<usize> = (0..batch.num_columns() - 1).collect();
+        Ok(writer.write(&batch.project(&columns)?)?)
+    };
+    let parts = hour.read_lines(&covered, &projection, &mut |read| {
+        let first = |row: &u32| ids.insert(read.ids[*row as usize]);
+        let keep: Vec<u32> = (0..read.ids.len() as u32).filter(first).collect();
+        (count, rows) = (count + keep.len(), rows + keep.len() as u64);
+        waiting.push(take_record_batch(&read.batch, &UInt32Array::from(keep))?);
+        if count >= ROW_GROUP {
+            count = 0;
+            write(&mut waiting)?;
+        }
+        Ok(())
+    })?;
+    if parts == covered {
+        drop(writer);
+        fs::remove_file(&new)?;
+        return Ok(None);
+    }
+    write(&mut waiting)?;
+    debug_assert!(rows >= before);
+    writer.append_key_value_metadata(KeyValue::new(PARTS.into(), serde_json::to_string(&parts)?));
+    let file = writer.into_inner()?;
+    file.sync_all()?;
+    fs::rename(&new, target.join("events.parquet"))?;
+    File::open(&target)?.sync_all()?;
+    Ok(Some(rows))
+}

@@ -1,0 +1,67 @@
+//! `exam-analyse`: SQL over the stream of exam records.
+//!
+//! An error that reaches `main` is printed as one sentence per cause on stderr and ends the
+//! program with 1; 2 is clap's code for a command line it does not understand.
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::thread;
+
+use clap::{Parser, Subcommand};
+use exam_analysis::{compact, query, run};
+
+/// SQL over the stream of exam records
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Args),
+    Query(query::Args),
+    Compact(compact::Args),
+}
+
+/// Plans are trees that are walked recursively, by code that is compiled for a short build.
+const STACK: usize = 64 << 20;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr();
+    let work = move || match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Query(args) => query::run(args),
+        Command::Compact(args) => compact::run(args),
+    };
+    let done = thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(work)
+        .map(|thread| thread.join());
+    match done {
+        Ok(Ok(Ok(code))) => code,
+        Ok(Ok(Err(error))) => {
+            eprintln!("exam-analyse: {error:#}");
+            ExitCode::FAILURE
+        }
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(error) => {
+            eprintln!("exam-analyse: cannot start a thread: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Log lines on stderr; `EXAM_STREAM_LOG` filters them, as in `debug` or `warn`.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing::Level::INFO.into())
+        .with_env_var("EXAM_STREAM_LOG")
+        .from_env_lossy();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    log.with_ansi(io::stderr().is_terminal()).init();
+}

@@ -1,0 +1,318 @@
+//! Results, late rows and the checkpoint: one commit after another.
+//!
+//! ```text
+//! OUT/<query>/dt=YYYY-MM-DD/rows.jsonl   results, by the date of the window's end
+//! OUT/_late/dt=YYYY-MM-DD/rows.jsonl     events that came too late for a window
+//! OUT/_checkpoint.json                   how far every query is, and the last commit
+//! OUT/_status.json                       figures, for people and monitoring
+//! ```
+//!
+//! A commit is written into the checkpoint first, with the bytes it is about to append and where;
+//! then it is appended. Whoever finds a checkpoint appends the same bytes at the same places once
+//! more, which changes nothing where they are already. So whatever moment the process dies in, a
+//! reader of the files never sees a window twice with different rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::dialect::Millis;
+use crate::events::Skipped;
+
+/// What a restart needs to know.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Checkpoint {
+    pub watermark: Option<Millis>,
+    pub latest: Option<Millis>,
+    pub queries: BTreeMap<String, Progress>,
+    /// How far each part has been counted.
+    pub positions: BTreeMap<String, u64>,
+    pub counts: Counts,
+    /// The commit this is.
+    appends: Vec<Append>,
+    pub signals: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Progress {
+    /// Slices up to here have been run; none yet if there is none.
+    pub closed: Option<Millis>,
+    /// The first slice comes after this; there is none before the first event if there is none.
+    pub since: Option<Millis>,
+    pub windows: u64,
+    pub rows: u64,
+    pub late: u64,
+    pub restated: u64,
+    pub failed: u64,
+    /// Slices that late events belong to, to be run again.
+    pub dirty: BTreeSet<Millis>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    pub events: u64,
+    pub duplicates: u64,
+    /// Events too late for a window of at least one query.
+    pub late: u64,
+    /// Events later than this machine's clock: set aside, for they would close every window.
+    pub ahead: u64,
+    #[serde(flatten)]
+    pub skipped: Skipped,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Append {
+    file: String,
+    offset: u64,
+    text: String,
+}
+
+pub struct Output {
+    dir: PathBuf,
+    /// Held while this lives: one writer a directory.
+    _lock: File,
+    pending: BTreeMap<String, String>,
+    pending_bytes: usize,
+    signals: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    #[error("another exam-analyse writes to {0}: end it, or give another --out")]
+    Locked(PathBuf),
+    #[error("cannot write {path}: {error}")]
+    Write { path: PathBuf, error: io::Error },
+    #[error("{path} is not a checkpoint ({reason}): with it away, everything is run again")]
+    Checkpoint { path: PathBuf, reason: String },
+}
+
+impl Output {
+    /// Takes the directory and finishes what a former process began.
+    pub fn open(dir: &Path) -> Result<(Self, Checkpoint), OutputError> {
+        let wrong = |error| OutputError::Write {
+            path: dir.to_owned(),
+            error,
+        };
+        fs::create_dir_all(dir).map_err(wrong)?;
+        let lock = File::create(dir.join("_lock")).map_err(wrong)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| OutputError::Locked(dir.to_owned()))?;
+        let output = Output {
+            dir: dir.to_owned(),
+            _lock: lock,
+            pending: BTreeMap::new(),
+            pending_bytes: 0,
+            signals: Vec::new(),
+        };
+        let path = dir.join("_checkpoint.json");
+        let checkpoint = match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|e| OutputError::Checkpoint {
+                path,
+                reason: e.to_string(),
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Checkpoint::default(),
+            Err(error) => return Err(OutputError::Write { path, error }),
+        };
+        output.append(&checkpoint.appends)?;
+        Ok((output, checkpoint))
+    }
+
+    /// Lines for a file of `DIR/<name>/dt=…`, to be committed.
+    pub fn push(&mut self, name: &str, at: Millis, lines: &str) {
+        let file = file_of(name, at);
+        self.pending.entry(file).or_default().push_str(lines);
+        self.pending_bytes += lines.len();
+    }
+
+    pub fn push_signal(&mut self, record: String) {
+        self.pending_bytes += record.len();
+        self.signals.push(record);
+    }
+
+    /// Bytes that wait for a commit.
+    pub fn pending(&self) -> usize {
+        self.pending_bytes
+    }
+
+    /// Writes what waits, durably, together with the progress it stands for. Returns its signals.
+    pub fn commit(&mut self, checkpoint: &mut Checkpoint) -> Result<Vec<String>, OutputError> {
+        let mut appends = Vec::with_capacity(self.pending.len());
+        for (file, text) in std::mem::take(&mut self.pending) {
+            let offset = match fs::metadata(self.dir.join(&file)) {
+                Ok(meta) => meta.len(),
+                Err(_) => 0,
+            };
+            appends.push(Append { file, offset, text });
+        }
+        checkpoint.appends = appends;
+        checkpoint.signals = std::mem::take(&mut self.signals);
+        self.pending_bytes = 0;
+        let text = serde_json::to_vec(checkpoint).unwrap_or_default();
+        self.replace("_checkpoint.json", &text, true)?;
+        self.append(&checkpoint.appends)?;
+        checkpoint.appends = Vec::new();
+        Ok(std::mem::take(&mut checkpoint.signals))
+    }
+
+    fn append(&self, appends: &[Append]) -> Result<(), OutputError> {
+        for append in appends {
+            let path = self.dir.join(&append.file);
+            let write = || -> io::Result<()> {
+                if let Some(parent) = path.parent() {
+                    fs::create_dir_all(parent)?;
+                }
+                let mut open = OpenOptions::new();
+                let file = open.write(true).create(true).truncate(false).open(&path)?;
+                file.write_all_at(append.text.as_bytes(), append.offset)?;
+                file.sync_data()
+            };
+            write().map_err(|error| OutputError::Write { path, error })?;
+        }
+        Ok(())
+    }
+
+    /// Figures, for people.
+    pub fn status(&self, text: &[u8]) -> Result<(), OutputError> {
+        self.replace("_status.json", text, false)
+    }
+
+    fn replace(&self, name: &str, text: &[u8], durably: bool) -> Result<(), OutputError> {
+        let path = self.dir.join(name);
+        let write = || -> io::Result<()> {
+            let new = self.dir.join(format!("{name}.tmp"));
+            let mut file = File::create(&new)?;
+            file.write_all(text)?;
+            if durably {
+                file.sync_all()?;
+            }
+            fs::rename(&new, &path)?;
+            if durably {
+                File::open(&self.dir)?.sync_all()?;
+            }
+            Ok(())
+        };
+        write().map_err(|error| OutputError::Write {
+            path: path.clone(),
+            error,
+        })
+    }
+
+    /// The latest revision of a slice as it was written, and its rows without the revision.
+    pub fn written(&self, name: &str, end: Millis) -> Result<(u64, Vec<String>), OutputError> {
+        let path = self.dir.join(file_of(name, end));
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(OutputError::Write { path, error }),
+        };
+        let mark = format!("\"window_end\":\"{}\"", time(end));
+        let (mut revision, mut rows) = (0, Vec::new());
+        for line in text.lines().filter(|line| line.contains(&mark)) {
+            let Some((row, number)) = line.rsplit_once(REVISION) else {
+                continue;
+            };
+            let number = number.trim_end_matches('}').parse().unwrap_or(0);
+            if number > revision {
+                (revision, rows) = (number, Vec::new());
+            }
+            if number == revision && !row.ends_with(EMPTY) {
+                rows.push(row.to_owned());
+            }
+        }
+        Ok((revision, rows))
+    }
+}
+
+const REVISION: &str = ",\"revision\":";
+const EMPTY: &str = ",\"empty\":true";
+
+/// The lines of a slice: each row with its revision. Restated, a slice without rows says so.
+pub fn lines(rows: &[String], end: Millis, revision: u64) -> String {
+    let mut text = String::new();
+    for row in rows {
+        text.push_str(&format!("{row}{REVISION}{revision}}}\n"));
+    }
+    if rows.is_empty() && revision > 0 {
+        let end = time(end);
+        text.push_str(&format!(
+            "{{\"window_end\":\"{end}\"{EMPTY}{REVISION}{revision}}}\n"
+        ));
+    }
+    text
+}
+
+fn file_of(name: &str, at: Millis) -> String {
+    format!("{name}/dt={}/rows.jsonl", &time(at)[..10])
+}
+
+/// `2026-01-02T03:04:05.678Z`.
+pub fn time(at: Millis) -> String {
+    let time = datafusion::arrow::temporal_conversions::timestamp_ms_to_datetime(at);
+    time.map_or_else(
+        || "0000-00-00".into(),
+        |t| t.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_that_was_cut_short_is_finished_with_the_same_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = ["{\"a\":1,\"window_end\":\"1970-01-01T00:01:00.000Z\"".to_owned()];
+        let file = dir.path().join("q/dt=1970-01-01/rows.jsonl");
+        let (mut output, mut checkpoint) = Output::open(dir.path()).unwrap();
+        for revision in 0..2 {
+            output.push("q", 60_000, &lines(&rows, 60_000, revision));
+            output.commit(&mut checkpoint).unwrap();
+        }
+        let whole = fs::read_to_string(&file).unwrap();
+        assert_eq!(whole.lines().count(), 2);
+        drop(output);
+        // Dead after any byte of the append.
+        for len in whole.find('\n').unwrap() + 1..=whole.len() {
+            fs::write(&file, &whole[..len]).unwrap();
+            drop(Output::open(dir.path()).unwrap());
+            assert_eq!(fs::read_to_string(&file).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn a_slice_is_found_with_its_latest_revision() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut output, mut checkpoint) = Output::open(dir.path()).unwrap();
+        let row = |n: u32, end| format!("{{\"n\":{n},\"window_end\":\"{}\"", time(end));
+        for (rows, end, revision) in [
+            (vec![row(1, 60_000), row(2, 60_000)], 60_000, 0),
+            (vec![row(9, 120_000)], 120_000, 0),
+            (vec![row(3, 60_000)], 60_000, 1),
+            (vec![], 60_000, 2),
+        ] {
+            output.push("q", end, &lines(&rows, end, revision));
+            output.commit(&mut checkpoint).unwrap();
+            assert_eq!(output.written("q", end).unwrap(), (revision, rows));
+        }
+    }
+
+    #[test]
+    fn a_directory_has_one_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Output::open(dir.path()).unwrap();
+        assert!(matches!(
+            Output::open(dir.path()),
+            Err(OutputError::Locked(_))
+        ));
+        drop(first);
+        assert!(Output::open(dir.path()).is_ok());
+    }
+}
