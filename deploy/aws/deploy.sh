@@ -138,7 +138,7 @@ deploy() {
         fi
         run cargo lambda build --release --manifest-path "$root/Cargo.toml" --package exam-lambda \
             "--$(case ${architecture:-arm64} in x86_64) echo x86-64 ;; *) echo arm64 ;; esac)" --output-format zip
-        zip=${CARGO_TARGET_DIR:-$root/target}/lambda/exam-lambda/bootstrap.zip
+        zip=${CARGO_TARGET_DIR:-$root/target}/lambda/bootstrap/bootstrap.zip
     fi
     upload "$zip" fold zip
     set -- "$@" "CodeBucket=$code_bucket" "FunctionKey=$key"
