@@ -37,18 +37,15 @@ function signals(name, switches, run) {
 const configOf = browser => browser.page.evaluate(() => JSON.parse(document.getElementById('local-examstream-config').textContent));
 const signs = attempt => streamed(attempt).filter(record => record.type === 'alive');
 
-/** Turns to another tab, and back after a while. */
+/** Turns to another tab, and back after a while. A browser without a screen hides no page by itself. */
 async function turnAway(browser, ms) {
-    const session = await browser.context.newCDPSession(browser.page);
-    // Playwright keeps its pages in the foreground otherwise.
-    await session.send('Emulation.setFocusEmulationEnabled', {enabled: false});
-    const other = await browser.context.newPage();
-    await other.bringToFront();
-    await until('the page is hidden', () => browser.page.evaluate(() => document.visibilityState === 'hidden'));
+    const become = state => browser.page.evaluate(state => {
+        Object.defineProperty(document, 'visibilityState', {configurable: true, get: () => state});
+        document.dispatchEvent(new Event('visibilitychange', {bubbles: true}));
+    }, state);
+    await become('hidden');
     await sleep(ms);
-    await browser.page.bringToFront();
-    await until('the page is visible', () => browser.page.evaluate(() => document.visibilityState === 'visible'));
-    await other.close();
+    await become('visible');
 }
 
 /** All that can be noted, once each. */

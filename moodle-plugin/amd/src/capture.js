@@ -34,7 +34,8 @@ import Display from 'local_examstream/display';
 import Help from 'local_examstream/help';
 import Outbox from 'local_examstream/outbox';
 import Sender from 'local_examstream/sender';
-import Signals, {nonce} from 'local_examstream/signals';
+import Signals from 'local_examstream/signals';
+import {hex} from 'local_examstream/random';
 import {isAnswered} from 'local_examstream/answered';
 
 /** Milliseconds after the last key until an answer is recorded, and the most it waits while typing goes on. */
@@ -69,7 +70,7 @@ class Capture {
         this.config = config;
         this.form = form;
         this.place = place;
-        this.page = `${config.page}.${nonce(4)}`;
+        this.page = `${config.page}.${hex(4)}`;
         this.seq = 0;
         // What the page shows is as old as the page.
         this.edited = config.minted;

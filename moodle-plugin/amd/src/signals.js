@@ -24,17 +24,10 @@
  * @license    https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 
+import {hex} from 'local_examstream/random';
+
 /** Where a browser keeps the number by which it is told from others. */
 const DEVICE = 'local_examstream_device';
-
-/**
- * Random hexadecimal digits.
- *
- * @param {Number} bytes
- * @return {String}
- */
-export const nonce = bytes => [...crypto.getRandomValues(new Uint8Array(bytes))]
-    .map(byte => byte.toString(16).padStart(2, '0')).join('');
 
 /** How often something began, and for how long it has lasted in all. */
 class Span {
@@ -151,7 +144,7 @@ export default class Signals {
             return {};
         }
         try {
-            const device = localStorage.getItem(DEVICE) ?? nonce(16);
+            const device = localStorage.getItem(DEVICE) ?? hex(16);
             localStorage.setItem(DEVICE, device);
             return {device};
         } catch (error) {

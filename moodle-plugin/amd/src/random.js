@@ -1,0 +1,31 @@
+// This file is part of Moodle - https://moodle.org/
+//
+// Moodle is free software: you can redistribute it and/or modify
+// it under the terms of the GNU General Public License as published by
+// the Free Software Foundation, either version 3 of the License, or
+// (at your option) any later version.
+//
+// Moodle is distributed in the hope that it will be useful,
+// but WITHOUT ANY WARRANTY; without even the implied warranty of
+// MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+// GNU General Public License for more details.
+//
+// You should have received a copy of the GNU General Public License
+// along with Moodle.  If not, see <https://www.gnu.org/licenses/>.
+
+/**
+ * Random names.
+ *
+ * @module     local_examstream/random
+ * @copyright  2026 The Exam Stream contributors
+ * @license    https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
+ */
+
+/**
+ * Random hexadecimal digits.
+ *
+ * @param {Number} bytes two digits each.
+ * @return {String}
+ */
+export const hex = bytes => [...crypto.getRandomValues(new Uint8Array(bytes))]
+    .map(byte => byte.toString(16).padStart(2, '0')).join('');
