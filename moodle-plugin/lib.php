@@ -22,6 +22,7 @@
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 
+use local_examstream\local\backend;
 use local_examstream\local\quiz_form;
 use local_examstream\local\resume_request;
 use local_examstream\local\site;
@@ -40,6 +41,34 @@ function local_examstream_override_webservice_execution($function, $params) {
         site::note('restoring the attempt', $e);
     }
     return false;
+}
+
+/**
+ * Adds the live board to the navigation of a quiz that streams its answers.
+ *
+ * @param settings_navigation $navigation
+ * @param context|null $context
+ */
+function local_examstream_extend_settings_navigation(settings_navigation $navigation, ?context $context) {
+    $cm = $navigation->get_page()->cm;
+    $settings = $navigation->find('modulesettings', navigation_node::TYPE_SETTING);
+    if (!$settings || $cm?->modname !== 'quiz' || !has_capability('local/examstream:viewboard', $cm->context)) {
+        return;
+    }
+    try {
+        if (\core\di::get(backend::class)->is_available() && site::is_quiz_enabled((int) $cm->instance)) {
+            $settings->add(
+                get_string('board', 'local_examstream'),
+                new moodle_url('/local/examstream/board.php', ['cmid' => $cm->id]),
+                navigation_node::TYPE_SETTING,
+                null,
+                'local_examstream_board',
+                new pix_icon('i/groupevent', '')
+            );
+        }
+    } catch (\Throwable $e) {
+        site::note('linking the live board', $e);
+    }
 }
 
 /**

@@ -25,6 +25,17 @@
 defined('MOODLE_INTERNAL') || die();
 
 $capabilities = [
+    // Whoever helps students reads what they ask, and is named to them.
+    'local/examstream:answerhelp' => [
+        'riskbitmask' => RISK_PERSONAL | RISK_SPAM,
+        'captype' => 'write',
+        'contextlevel' => CONTEXT_MODULE,
+        'archetypes' => [
+            'teacher' => CAP_ALLOW,
+            'editingteacher' => CAP_ALLOW,
+            'manager' => CAP_ALLOW,
+        ],
+    ],
     // Whether a quiz streams its answers is set by those who may change the quiz.
     'local/examstream:configurequiz' => [
         'riskbitmask' => RISK_PERSONAL,
@@ -35,5 +46,27 @@ $capabilities = [
             'manager' => CAP_ALLOW,
         ],
         'clonepermissionsfrom' => 'mod/quiz:manage',
+    ],
+    // The live board: who is there, and what they have answered, never what.
+    'local/examstream:viewboard' => [
+        'riskbitmask' => RISK_PERSONAL,
+        'captype' => 'read',
+        'contextlevel' => CONTEXT_MODULE,
+        'archetypes' => [
+            'teacher' => CAP_ALLOW,
+            'editingteacher' => CAP_ALLOW,
+            'manager' => CAP_ALLOW,
+        ],
+    ],
+    // The story of one attempt: times, devices, signals.
+    'local/examstream:viewstory' => [
+        'riskbitmask' => RISK_PERSONAL,
+        'captype' => 'read',
+        'contextlevel' => CONTEXT_MODULE,
+        'archetypes' => [
+            'teacher' => CAP_ALLOW,
+            'editingteacher' => CAP_ALLOW,
+            'manager' => CAP_ALLOW,
+        ],
     ],
 ];

@@ -25,6 +25,33 @@
 defined('MOODLE_INTERNAL') || die();
 
 $functions = [
+    'local_examstream_get_board' => [
+        'classname' => \local_examstream\external\get_board::class,
+        'description' => 'What has changed on the live board of a quiz',
+        'type' => 'read',
+        'ajax' => true,
+        'loginrequired' => true,
+        'readonlysession' => true,
+        'capabilities' => 'local/examstream:viewboard',
+    ],
+    'local_examstream_get_board_students' => [
+        'classname' => \local_examstream\external\get_board_students::class,
+        'description' => 'The students of the live board by name, with their groups and times',
+        'type' => 'read',
+        'ajax' => true,
+        'loginrequired' => true,
+        'readonlysession' => true,
+        'capabilities' => 'local/examstream:viewboard',
+    ],
+    'local_examstream_help_step' => [
+        'classname' => \local_examstream\external\help_step::class,
+        'description' => 'Takes, answers or closes a call for help',
+        'type' => 'write',
+        'ajax' => true,
+        'loginrequired' => true,
+        'readonlysession' => true,
+        'capabilities' => 'local/examstream:answerhelp',
+    ],
     'local_examstream_put' => [
         'classname' => \local_examstream\external\put::class,
         'description' => 'Hands over the answers, signs of life and calls for help of an attempt page',

@@ -52,6 +52,17 @@ interface backend {
     public function state(string $site, int $attempt): ?array;
 
     /**
+     * What has changed on the live board of a quiz.
+     *
+     * @param string $site
+     * @param int $quiz
+     * @param int $since a version that was told before; 0: everything.
+     * @return array see exam_stream_board() in exam_stream.stub.php.
+     * @throws \Throwable when the store cannot be asked in time.
+     */
+    public function board(string $site, int $quiz, int $since): array;
+
+    /**
      * Waits until everything accepted so far is delivered.
      *
      * @param float $timeout seconds.

@@ -41,6 +41,11 @@ final class extension implements backend {
     }
 
     #[\Override]
+    public function board(string $site, int $quiz, int $since): array {
+        return exam_stream_board($site, $quiz, $since);
+    }
+
+    #[\Override]
     public function flush(float $timeout): bool {
         return exam_stream_flush($timeout);
     }
