@@ -54,6 +54,28 @@ namespace {
      */
     function exam_stream_state(string $site, int $attempt): ?array {}
 
+    /**
+     * What changed on a quiz's live board since a version: a row for each attempt, never with an answer's content.
+     *
+     * At most 5,000 rows, and fewer where half of exam_stream.state_timeout_ms is over; `more` says that there are
+     * more: call again with the version given. `reset`: the store has lost its memory since, so what was known is to
+     * be forgotten; the rows are those of a first call. `word` begins with an s, `flags` has a digit for each slot,
+     * both as long as `slots` says. `times` is when each slot was last answered. Calls for help and signals are as in
+     * exam_stream_state(); `signals` beside the rows are those about the whole quiz, all of them every time.
+     *
+     * @param int $since 0: everything
+     * @return array{version: int, more: bool, reset: bool,
+     *     signals: array<string, array{at: float, revision: int, row: array<string, mixed>}>,
+     *     rows: array<int, array{attempt: int, student_id: ?int, usage: ?int, preview: bool, word: string, flags: string,
+     *     answered: int, slots: int, lifecycle: ?array{type: string, ts: float}, last_seen: ?float,
+     *     counts: array<string, int>,
+     *     help: array<string, array<string, array{ts: float, by: ?int, slot: ?int, text: ?string}>>,
+     *     signals: array<string, array{at: float, revision: int, row: array<string, mixed>}>,
+     *     devices_at_once: bool, addresses: int, agents: int, times: array<int, float>}>}
+     * @throws ExamStream\StateException when the store cannot be asked within exam_stream.state_timeout_ms
+     */
+    function exam_stream_board(string $site, int $quiz, int $since = 0): array {}
+
     /** What the spool of this process holds, has done and has failed to do. */
     function exam_stream_stats(): array {}
 }

@@ -44,7 +44,7 @@ struct Thrown;
 type Outcome<T = ()> = Result<T, Thrown>;
 
 /// All functions of the module.
-pub fn all() -> [FunctionBuilder<'static>; 5] {
+pub fn all() -> [FunctionBuilder<'static>; 6] {
     [
         FunctionBuilder::new("exam_stream_put", exam_stream_put)
             .arg(Arg::new("stream", DataType::String))
@@ -62,6 +62,12 @@ pub fn all() -> [FunctionBuilder<'static>; 5] {
             .arg(Arg::new("site", DataType::String))
             .arg(Arg::new("attempt", DataType::Long))
             .returns(DataType::Array, false, true),
+        FunctionBuilder::new("exam_stream_board", exam_stream_board)
+            .arg(Arg::new("site", DataType::String))
+            .arg(Arg::new("quiz", DataType::Long))
+            .arg(Arg::new("since", DataType::Long).default("0"))
+            .required_args(2)
+            .returns(DataType::Array, false, false),
         FunctionBuilder::new("exam_stream_stats", exam_stream_stats).returns(
             DataType::Array,
             false,
@@ -117,6 +123,7 @@ php_function!(exam_stream_put, put);
 php_function!(exam_stream_put_many, put_many);
 php_function!(exam_stream_flush, flush);
 php_function!(exam_stream_state, state);
+php_function!(exam_stream_board, board);
 php_function!(exam_stream_stats, stats);
 
 fn put(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
@@ -179,24 +186,47 @@ fn state(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
         zend_parse_parameters(arguments(ex), c"Sl".as_ptr(), &mut site, &mut attempt)
     })?;
     // SAFETY: on the frame of this call.
-    let site = unsafe { bytes(site) };
-    let Ok(site) = std::str::from_utf8(site) else {
-        return Err(value_error(1, "must be UTF-8"));
-    };
-    let value = match reader::read(&AttemptKey::new(site, attempt)) {
-        Ok(None) => return Ok(()),
-        Ok(Some(json)) => convert::decode(&json),
-        Err(why) => Err(Failure::Refused(why)),
-    };
-    *retval = value.map_err(|failure| {
-        if let Failure::Refused(why) = failure {
-            // SAFETY: registered in MINIT, which ran before any function.
-            let class = unsafe { &*STATE_EXCEPTION.load(Ordering::Acquire) };
-            PhpException::new(why, 0, class).throw();
-        }
-        Thrown
-    })?;
+    let site = text(1, unsafe { bytes(site) })?;
+    if let Some(json) = reader::state(&AttemptKey::new(site, attempt)).map_err(state_exception)? {
+        *retval = shown(&json)?;
+    }
     Ok(())
+}
+
+fn board(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
+    let (mut site, mut quiz, mut since) = (ptr::null_mut::<zend_string>(), 0, 0 as zend_long);
+    // SAFETY: the pointers match the letters: S a string, l an integer, l another one, optional.
+    parsed(unsafe {
+        zend_parse_parameters(
+            arguments(ex),
+            c"Sl|l".as_ptr(),
+            &mut site,
+            &mut quiz as *mut zend_long,
+            &mut since,
+        )
+    })?;
+    // SAFETY: on the frame of this call.
+    let site = text(1, unsafe { bytes(site) })?;
+    let Ok(since) = u64::try_from(since) else {
+        return Err(value_error(3, "must be 0 or a version given before"));
+    };
+    *retval = shown(&reader::board(site, quiz, since).map_err(state_exception)?)?;
+    Ok(())
+}
+
+/// What the state store says, as PHP has it.
+fn shown(json: &[u8]) -> Outcome<Zval> {
+    convert::decode(json).map_err(|failure| match failure {
+        Failure::Refused(why) => state_exception(why),
+        Failure::Thrown => Thrown,
+    })
+}
+
+fn state_exception(why: String) -> Thrown {
+    // SAFETY: registered in MINIT, which ran before any function.
+    let class = unsafe { &*STATE_EXCEPTION.load(Ordering::Acquire) };
+    PhpException::new(why, 0, class).throw();
+    Thrown
 }
 
 fn stats(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
@@ -306,6 +336,10 @@ impl Lines {
         let line = |&end: &usize| &self.bytes[std::mem::replace(&mut start, end)..end];
         self.ends.iter().map(line).collect()
     }
+}
+
+fn text(argument: u32, bytes: &[u8]) -> Outcome<&str> {
+    std::str::from_utf8(bytes).map_err(|_| value_error(argument, "must be UTF-8"))
 }
 
 fn arguments(ex: &ExecuteData) -> u32 {

@@ -13,7 +13,7 @@
 //! | `process` | what one process holds: spool, segments, sender; and forks |
 //! | `functions` | the functions: arguments, errors, results |
 //! | `convert` | PHP values to JSON and back |
-//! | `reader` | `exam_stream_state()`: the state store, asked on PHP's thread |
+//! | `reader` | `exam_stream_state()`, `exam_stream_board()`: the state store, asked on PHP's thread |
 //! | `log` | where an administrator reads what went wrong |
 //! | `info` | `exam_stream_stats()` and phpinfo() |
 

@@ -1,4 +1,4 @@
-//! `exam_stream_state()`: one attempt read from the state store on PHP's thread.
+//! `exam_stream_state()` and `exam_stream_board()`: the state store read on PHP's thread.
 //!
 //! Each thread keeps a connection of its own, so that a page never waits for
 //! another page's read. A forked child makes its own and leaks the inherited
@@ -7,7 +7,8 @@
 use std::cell::RefCell;
 
 use exam_record::{AttemptKey, AttemptView, without_lone_surrogates};
-use exam_state::BlockingReader;
+use exam_state::{BlockingReader, StateError};
+use serde::Serialize;
 
 use crate::ini::Config;
 use crate::process;
@@ -18,7 +19,21 @@ thread_local! {
 
 /// The folded state of an attempt as JSON, `None` if there is none. Takes at
 /// most `exam_stream.state_timeout_ms`; the error is a sentence for people.
-pub fn read(key: &AttemptKey) -> Result<Option<Vec<u8>>, String> {
+pub fn state(key: &AttemptKey) -> Result<Option<Vec<u8>>, String> {
+    let registers = ask(|reader| reader.read(key))?;
+    registers
+        .map(|registers| json(&AttemptView::new(key, &registers)))
+        .transpose()
+}
+
+/// What changed on a quiz's board since a version, as JSON; else like [`state`].
+pub fn board(site: &str, quiz: i64, since: u64) -> Result<Vec<u8>, String> {
+    json(&ask(|reader| reader.board(site, quiz, since))?)
+}
+
+fn ask<T>(
+    question: impl FnOnce(&mut BlockingReader) -> Result<T, StateError>,
+) -> Result<T, String> {
     let serial = process::local().serial;
     READER.with_borrow_mut(|slot| {
         let reader = match slot {
@@ -28,15 +43,13 @@ pub fn read(key: &AttemptKey) -> Result<Option<Vec<u8>>, String> {
                 &mut slot.insert((serial, open()?)).1
             }
         };
-        let registers = reader.read(key).map_err(|e| e.to_string())?;
-        registers
-            .map(|registers| {
-                let json = serde_json::to_vec(&AttemptView::new(key, &registers))
-                    .map_err(|e| format!("the state of {} cannot be shown: {e}", key.to_text()))?;
-                Ok(without_lone_surrogates(&json).into_owned())
-            })
-            .transpose()
+        question(reader).map_err(|e| e.to_string())
     })
+}
+
+fn json(view: &impl Serialize) -> Result<Vec<u8>, String> {
+    let json = serde_json::to_vec(view).map_err(|e| format!("it cannot be shown: {e}"))?;
+    Ok(without_lone_surrogates(&json).into_owned())
 }
 
 fn open() -> Result<BlockingReader, String> {

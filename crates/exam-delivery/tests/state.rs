@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use exam_delivery::{PutError, Store, flush};
-use exam_record::{AttemptKey, Registers};
+use exam_record::{AttemptKey, Board, Registers};
 use exam_state::{FoldBatch, StateError, StateStore};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -58,6 +58,10 @@ impl StateStore for Memory {
 
     async fn read(&self, key: &AttemptKey) -> Result<Option<Registers>, StateError> {
         Ok(self.0.lock().unwrap().attempts.get(key).cloned())
+    }
+
+    async fn board(&self, _: &str, _: i64, _: u64, _: usize) -> Result<Board, StateError> {
+        unreachable!("the sender reads no board")
     }
 
     async fn scan(

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub use exam_aws::AwsEnv;
-use exam_record::{AttemptKey, Registers};
+use exam_record::{AttemptKey, Board, Registers};
 
 pub use batch::{Attempt, FoldBatch, Position};
 pub use reader::BlockingReader;
@@ -31,6 +31,20 @@ pub trait StateStore: Send + Sync {
     /// The registers of an attempt, in one round trip; `None` if there are none.
     async fn read(&self, key: &AttemptKey) -> Result<Option<Registers>, StateError>;
 
+    /// What changed on the board of a quiz since `since`, a version from an answer before (0:
+    /// everything), in the order of the last change of each attempt, at most `limit` rows.
+    ///
+    /// An attempt is on the board once a record that names the quiz is folded, and is given a new
+    /// version by every fold of one, even if that changed nothing: a fold that was repeated after
+    /// an error leaves no row behind that nobody is told of. No answer's content is read.
+    async fn board(
+        &self,
+        site: &str,
+        quiz: i64,
+        since: u64,
+        limit: usize,
+    ) -> Result<Board, StateError>;
+
     /// Calls `each` with every attempt stored, at least once. What is folded meanwhile may or may
     /// not be seen.
     async fn scan(
@@ -41,6 +55,9 @@ pub trait StateStore: Send + Sync {
     /// The position last stored under `name`, see [`Position`].
     async fn position(&self, name: &str) -> Result<Option<Vec<u8>>, StateError>;
 }
+
+/// The most rows [`BlockingReader::board`] gives at once.
+pub const BOARD_ROWS: usize = 5_000;
 
 /// How long an attempt is kept to which nothing happens: past any exam and the questions that
 /// follow it. Cold storage keeps the records, and `rebuild` brings them back.

@@ -1,15 +1,18 @@
-//! Reading an attempt on a thread that must not wait long: PHP's.
+//! Reading attempts and boards on a thread that must not wait long: PHP's.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use exam_record::{AttemptKey, Registers};
+use exam_record::{AttemptKey, Board, Registers};
 use redis::aio::MultiplexedConnection;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::redis_store::{Connector, Failure, explain, read};
-use crate::{AwsEnv, Options, StateError};
+use crate::redis_store::{Connector, Failure, board, explain, read};
+use crate::{AwsEnv, BOARD_ROWS, Options, StateError};
 
-/// Reads attempts, each call within a deadline that covers everything: resolving the name,
+/// Rows of a board that are asked for at once: a few milliseconds' work for the store.
+const PAGE: usize = 500;
+
+/// Reads attempts and boards, each call within a deadline that covers everything: resolving the name,
 /// connecting, TLS, login, the read. The connection is kept for the next call. Nothing runs
 /// between calls: there is no thread, and the environment is not read.
 ///
@@ -46,6 +49,33 @@ impl BlockingReader {
 
     /// The registers of an attempt; `None` if there are none.
     pub fn read(&mut self, key: &AttemptKey) -> Result<Option<Registers>, StateError> {
+        self.ask(async |connection| read(connection, key).await)
+    }
+
+    /// What changed on a quiz's board, as [`StateStore::board`](crate::StateStore::board) says. At
+    /// most [`BOARD_ROWS`] rows, and fewer if half of the time is over: then there are
+    /// [`more`](Board::more).
+    pub fn board(&mut self, site: &str, quiz: i64, since: u64) -> Result<Board, StateError> {
+        let enough = Instant::now() + self.timeout / 2;
+        self.ask(async |connection| {
+            let mut all = board(connection.clone(), site, quiz, since, PAGE).await?;
+            while all.more && all.rows.len() < BOARD_ROWS && Instant::now() < enough {
+                let limit = PAGE.min(BOARD_ROWS - all.rows.len());
+                let next = board(connection.clone(), site, quiz, all.version, limit).await?;
+                if next.reset {
+                    return Ok(next);
+                }
+                (all.version, all.more, all.signals) = (next.version, next.more, next.signals);
+                all.rows.extend(next.rows);
+            }
+            Ok(all)
+        })
+    }
+
+    fn ask<T>(
+        &mut self,
+        run: impl AsyncFn(MultiplexedConnection) -> Result<T, Failure>,
+    ) -> Result<T, StateError> {
         let pid = std::process::id();
         let mut link = match self.link.take() {
             Some(link) if link.pid == pid => link,
@@ -70,7 +100,7 @@ impl BlockingReader {
         } = &mut link;
         let (connector, timeout) = (&self.connector, self.timeout);
         let outcome = runtime.block_on(async {
-            let all = tokio::time::timeout(timeout, read_on(connector, connection, key));
+            let all = tokio::time::timeout(timeout, ask_on(connector, connection, run));
             match all.await {
                 Ok(outcome) => outcome,
                 Err(_) => {
@@ -89,18 +119,18 @@ impl Drop for BlockingReader {
         if let Some(link) = self.link.take()
             && link.pid != std::process::id()
         {
-            std::mem::forget(link); // a forked child's: see read()
+            std::mem::forget(link); // a forked child's: see ask()
         }
     }
 }
 
-/// Reads on the connection kept. One that has died since (the server restarted, or closed it while
+/// Asks on the connection kept. One that has died since (the server restarted, or closed it while
 /// it was idle) is replaced once.
-async fn read_on(
+async fn ask_on<T>(
     connector: &Connector,
     kept: &mut Option<MultiplexedConnection>,
-    key: &AttemptKey,
-) -> Result<Option<Registers>, StateError> {
+    run: impl AsyncFn(MultiplexedConnection) -> Result<T, Failure>,
+) -> Result<T, StateError> {
     loop {
         let fresh = kept.is_none();
         let connection = match kept {
@@ -110,7 +140,7 @@ async fn read_on(
                 kept.insert(connected.map_err(|e| explain(&e, connector.timeout))?)
             }
         };
-        match read(connection.clone(), key).await {
+        match run(connection.clone()).await {
             Ok(found) => return Ok(found),
             Err(Failure::State(error)) => return Err(error),
             Err(Failure::Redis(error)) => {

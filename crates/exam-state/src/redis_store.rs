@@ -3,17 +3,22 @@
 //!
 //! The braces make the attempt the key's hash tag, and no command touches two keys, so the same
 //! commands are right on a cluster's node. A fold is one script call per attempt, all pipelined.
+//! Each quiz has a board besides, `es:board:{<site>/!<quiz>}`: a sorted set of its attempts by the
+//! version of their last change. It is stamped once the folds it stands for are acknowledged, so
+//! whoever reads a version finds the change.
+//!
 //! The scripts are loaded with each new connection; a server that lost them since (`SCRIPT FLUSH`,
 //! failover) says so for each call, whereupon they are loaded again and the pipeline repeated.
 //!
 //! A position is written after the last fold it stands for was acknowledged, on the same
 //! connection: a server that restarted in between is never reached by it.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use exam_record::{AttemptKey, Registers};
+use exam_record::{AttemptKey, AttemptView, Board, BoardRow, Registers, Who};
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ErrorKind, Pipeline, RedisError, RedisResult, Script,
@@ -23,16 +28,30 @@ use tokio::sync::Mutex;
 
 use crate::{FoldBatch, Options, Position, StateError, StateStore, dns};
 
-static FOLD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("fold.lua")));
-static MOVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("position.lua")));
+const SOURCES: [&str; 4] = [
+    include_str!("fold.lua"),
+    include_str!("stamp.lua"),
+    include_str!("row.lua"),
+    include_str!("position.lua"),
+];
+static SCRIPTS: LazyLock<[Script; 4]> = LazyLock::new(|| SOURCES.map(Script::new));
+const FOLD: usize = 0;
+const STAMP: usize = 1;
+const ROW: usize = 2;
+const MOVE: usize = 3;
 
 /// A pipeline is sent when it holds this much: enough to hide the round trip, and little enough
 /// for the server to answer well within the response timeout.
 const PIPELINE_CALLS: usize = 1_000;
 const PIPELINE_BYTES: usize = 1 << 20;
 
-/// Lua unpacks at most some 8,000 values; an attempt with more registers takes several calls.
+/// Lua unpacks at most some 8,000 values; an attempt with more registers takes several calls, and
+/// so does a board with more attempts.
 const REGISTERS_PER_CALL: usize = 1_000;
+const STAMPS_PER_CALL: usize = 1_000;
+
+/// The member of a board that is no attempt, see stamp.lua.
+const BEGINNING: &str = ".";
 
 /// Keys asked for by one SCAN, which blocks the server that long.
 const SCAN_COUNT: usize = 500;
@@ -151,6 +170,17 @@ impl StateStore for RedisStore {
         self.request(|connection| read(connection, key)).await
     }
 
+    async fn board(
+        &self,
+        site: &str,
+        quiz: i64,
+        since: u64,
+        limit: usize,
+    ) -> Result<Board, StateError> {
+        self.request(|connection| board(connection, site, quiz, since, limit))
+            .await
+    }
+
     async fn scan(
         &self,
         each: &mut (dyn FnMut(AttemptKey, Registers) + Send),
@@ -192,18 +222,32 @@ async fn fold(
 ) -> Result<(), Failure> {
     let ttl = ttl_ms.to_string();
     let mut calls = Calls::default();
+    let mut boards: HashMap<(&str, i64), Vec<i64>> = HashMap::new();
     for (key, attempt) in batch.attempts() {
+        if let (Who::Attempt(number), Some(quiz)) = (&key.who, attempt.quiz) {
+            boards.entry((&key.site, quiz)).or_default().push(*number);
+        }
         let key = attempt_key(key);
         let mut registers = attempt.registers.iter().peekable();
         while registers.peek().is_some() {
-            let call = calls.pipeline.cmd("EVALSHA");
-            call.arg(FOLD.get_hash()).arg(1).arg(&key).arg(&ttl);
+            let call = calls.script(FOLD, &key).arg(&ttl);
+            let mut bytes = 0;
             for (field, register) in registers.by_ref().take(REGISTERS_PER_CALL) {
-                calls.bytes += field.len() + register.len();
+                bytes += field.len() + register.len();
                 call.arg(field).arg(register);
             }
-            calls.count += 1;
-            if calls.count == PIPELINE_CALLS || calls.bytes >= PIPELINE_BYTES {
+            calls.bytes += bytes;
+            if calls.full() {
+                calls.send(&mut connection).await?;
+            }
+        }
+    }
+    calls.send(&mut connection).await?;
+    for ((site, quiz), attempts) in boards {
+        let key = board_key(site, quiz);
+        for attempts in attempts.chunks(STAMPS_PER_CALL) {
+            calls.script(STAMP, &key).arg(&ttl).arg(attempts);
+            if calls.full() {
                 calls.send(&mut connection).await?;
             }
         }
@@ -221,15 +265,10 @@ async fn move_position(
 ) -> Result<(), Failure> {
     let mut calls = Calls::default();
     calls
-        .pipeline
-        .cmd("EVALSHA")
-        .arg(MOVE.get_hash())
-        .arg(1)
-        .arg(position_key(&position.name))
+        .script(MOVE, &position_key(&position.name))
         .arg(i32::from(position.before.is_some()))
         .arg(position.before.as_deref().unwrap_or_default())
         .arg(&position.after[..]);
-    calls.count = 1;
     match calls.send(connection).await?[..] {
         [Value::Int(1)] => Ok(()),
         _ => Err(Failure::State(StateError::PositionMoved {
@@ -247,6 +286,17 @@ struct Calls {
 }
 
 impl Calls {
+    /// A call of one script on one key; its further arguments are for the caller to add.
+    fn script(&mut self, script: usize, key: &str) -> &mut Pipeline {
+        self.count += 1;
+        let call = self.pipeline.cmd("EVALSHA");
+        call.arg(SCRIPTS[script].get_hash()).arg(1).arg(key)
+    }
+
+    fn full(&self) -> bool {
+        self.count >= PIPELINE_CALLS || self.bytes >= PIPELINE_BYTES
+    }
+
     /// Sends what has gathered, and gives the answers if every call succeeded.
     async fn send(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Value>> {
         let Calls {
@@ -281,12 +331,11 @@ async fn send(
 }
 
 async fn load_scripts(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    let scripts = [include_str!("fold.lua"), include_str!("position.lua")];
     let mut load = redis::pipe();
-    for script in scripts {
-        load.cmd("SCRIPT").arg("LOAD").arg(script);
+    for source in SOURCES {
+        load.cmd("SCRIPT").arg("LOAD").arg(source);
     }
-    send(connection, &load, scripts.len()).await.map(drop)
+    send(connection, &load, SOURCES.len()).await.map(drop)
 }
 
 async fn position(
@@ -305,6 +354,80 @@ pub(crate) async fn read(
     let mut get = redis::cmd("HGETALL");
     get.arg(attempt_key(key));
     Ok(registers(get.query_async(&mut connection).await?))
+}
+
+pub(crate) async fn board(
+    mut connection: MultiplexedConnection,
+    site: &str,
+    quiz: i64,
+    since: u64,
+    limit: usize,
+) -> Result<Board, Failure> {
+    let (key, about) = (board_key(site, quiz), AttemptKey::quiz(site, quiz));
+    let (mut since, mut reset) = (since, false);
+    let (changed, quiz_registers) = loop {
+        let mut ask = redis::pipe();
+        ask.cmd("ZREVRANGE")
+            .arg(&key)
+            .arg(0)
+            .arg(0)
+            .arg("WITHSCORES");
+        ask.cmd("ZRANGEBYSCORE")
+            .arg(&key)
+            .arg(format!("({since}"))
+            .arg("+inf");
+        // One more tells that there is more; and one may be the mark of the beginning.
+        ask.arg("WITHSCORES").arg("LIMIT").arg(0).arg(limit + 2);
+        ask.cmd("HGETALL").arg(attempt_key(&about));
+        type Versions = Vec<(String, f64)>;
+        let (newest, mut changed, quiz_registers): (Versions, Versions, _) =
+            ask.query_async(&mut connection).await?;
+        let lost = newest
+            .first()
+            .is_none_or(|(_, version)| (*version as u64) < since);
+        let another = changed
+            .first()
+            .is_some_and(|(member, _)| member == BEGINNING);
+        if since > 0 && (lost || another) {
+            (since, reset) = (0, true);
+            continue;
+        }
+        if another {
+            changed.remove(0);
+        }
+        break (changed, registers(quiz_registers));
+    };
+    let more = changed.len() > limit;
+    let changed = &changed[..changed.len().min(limit)];
+    let mut board = Board {
+        version: changed.last().map_or(since, |(_, version)| *version as u64),
+        more,
+        reset,
+        ..Board::default()
+    };
+    if let Some(registers) = quiz_registers {
+        board.signals = AttemptView::new(&about, &registers).signals;
+    }
+    let keys = changed
+        .iter()
+        .filter_map(|(member, _)| Some(AttemptKey::new(site, member.parse().ok()?)));
+    let keys: Vec<AttemptKey> = keys.collect();
+    for keys in keys.chunks(PIPELINE_CALLS) {
+        let mut calls = Calls::default();
+        for key in keys {
+            calls.script(ROW, &attempt_key(key));
+        }
+        for (key, answer) in keys.iter().zip(calls.send(&mut connection).await?) {
+            // An attempt may have expired, and an attempt that names two quizzes is of one only.
+            if let Some(registers) = registers(from_redis_value(answer).map_err(RedisError::from)?)
+                && let Some(row) = BoardRow::new(key, &registers)
+                && row.quiz.is_none_or(|named| named == quiz)
+            {
+                board.rows.insert(row.attempt, row);
+            }
+        }
+    }
+    Ok(board)
 }
 
 async fn scan(
@@ -351,6 +474,10 @@ fn registers(hash: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Registers> {
 
 fn attempt_key(key: &AttemptKey) -> String {
     format!("es:{{{}}}", key.to_text())
+}
+
+fn board_key(site: &str, quiz: i64) -> String {
+    format!("es:board:{{{}}}", AttemptKey::quiz(site, quiz).to_text())
 }
 
 fn position_key(name: &str) -> String {

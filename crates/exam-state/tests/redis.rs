@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use exam_record::AttemptKey;
-use exam_state::{BlockingReader, Options, Position, StateError, StateStore, open};
+use exam_state::{BOARD_ROWS, BlockingReader, Options, Position, StateError, StateStore, open};
 use support::{Redis, answer, attempt, batch, conformance};
 
 fn store(redis: &Redis) -> Arc<dyn StateStore> {
@@ -79,6 +79,25 @@ async fn a_server_that_restarted_is_found_again_and_its_loss_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_board_that_was_lost_comes_back_with_what_is_folded_again() {
+    let redis = Redis::start("C", &[]);
+    let store = store(&redis);
+    let site = attempt(1).site;
+    let lines = [answer(1, 1, 1, "a"), answer(2, 1, 1, "a")];
+    store.fold(&batch(&lines)).await.unwrap();
+    let before = store.board(&site, 4, 0, 10).await.unwrap();
+    assert_eq!(before.rows.len(), 2);
+    redis.command(&["FLUSHALL"]);
+    store.fold(&batch(&lines[..1])).await.unwrap();
+    // Its versions are greater already, and yet it is known that attempt 2 is none of its.
+    let after = store.board(&site, 4, before.version, 10).await.unwrap();
+    assert!(after.reset && after.version > before.version);
+    assert_eq!(after.rows.keys().collect::<Vec<_>>(), [&1]);
+    let after = store.board(&site, 4, after.version, 10).await.unwrap();
+    assert!(!after.reset && after.rows.is_empty());
+}
+
+#[tokio::test]
 async fn an_attempt_is_forgotten_after_its_time_to_live() {
     let redis = Redis::start("C", &[]);
     let options = Options {
@@ -94,6 +113,22 @@ async fn an_attempt_is_forgotten_after_its_time_to_live() {
     assert!(store.read(&key(1)).await.unwrap().is_some());
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(store.read(&key(1)).await.unwrap(), None);
+    assert!(redis.keys().is_empty(), "{:?}", redis.keys());
+
+    // A board that is used for longer than its attempts are kept forgets those.
+    for n in 2..8 {
+        let batch = support::batch([&answer(n, 1, 1, "a")]);
+        store.fold(&batch).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let board = format!(
+        "es:board:{{{}}}",
+        AttemptKey::quiz(attempt(1).site, 4).to_text()
+    );
+    let redis::Value::Int(kept) = redis.command(&["ZCARD", &board]) else {
+        panic!("no number")
+    };
+    assert!((1..=4).contains(&kept), "{kept}");
 }
 
 #[tokio::test]
@@ -230,6 +265,39 @@ fn a_reader_reads_within_its_deadline_and_recovers() {
         assert!(reader.read(&key(1)).is_err());
         assert!(start.elapsed() < late, "{host}: {:?}", start.elapsed());
     }
+}
+
+#[test]
+fn a_reader_gives_a_board_as_far_as_its_time_goes() {
+    let redis = Redis::start("C", &[]);
+    let lines: Vec<_> = (1..=6_000).map(|n| answer(n, 1, 1, "a")).collect();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime
+        .block_on(store(&redis).fold(&batch(&lines)))
+        .unwrap();
+    let site = attempt(1).site;
+    // All the time there is: two answers, 5,000 rows and the rest.
+    let mut reader = BlockingReader::new(&redis.url(), None, Duration::from_secs(60)).unwrap();
+    let first = reader.board(&site, 4, 0).unwrap();
+    assert_eq!((first.rows.len(), first.more), (BOARD_ROWS, true));
+    let rest = reader.board(&site, 4, first.version).unwrap();
+    assert_eq!((rest.rows.len(), rest.more), (1_000, false));
+    // Hardly any: fewer rows an answer, and all of them in the end.
+    let mut reader = BlockingReader::new(&redis.url(), None, Duration::from_millis(400)).unwrap();
+    let (mut version, mut rows, mut answers) = (0, 0, 0);
+    loop {
+        match reader.board(&site, 4, version) {
+            Ok(board) => {
+                (version, rows, answers) = (board.version, rows + board.rows.len(), answers + 1);
+                if !board.more {
+                    break;
+                }
+            }
+            Err(error) => assert!(matches!(error, StateError::Timeout(_)), "{error}"),
+        }
+    }
+    println!("6,000 rows within 400 ms an answer took {answers} answers");
+    assert_eq!(rows, 6_000);
 }
 
 #[tokio::test]

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use exam_record::make::{self, About, Attempt, Stamp};
-use exam_record::{AttemptKey, AttemptView, Registers, STEPS};
+use exam_record::{AttemptKey, AttemptView, Board, BoardRow, Registers, STEPS, Who};
 use exam_state::{FoldBatch, Position, StateError, StateStore};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -72,6 +73,10 @@ impl Redis {
         let mut command = redis::cmd(args[0]);
         command.arg(&args[1..]);
         command.query(&mut connection).unwrap()
+    }
+
+    pub fn keys(&self) -> Vec<String> {
+        redis::from_redis_value(self.command(&["KEYS", "*"])).unwrap()
     }
 }
 
@@ -191,6 +196,10 @@ pub async fn conformance(store: &dyn StateStore) {
     joins_like_registers_in_memory(store).await;
     keeps_bytes_as_they_are(store).await;
     moves_a_position_only_from_where_it_is(store).await;
+    tells_a_board_what_changed(store).await;
+    gives_a_board_in_pages(store).await;
+    keeps_boards_apart(store).await;
+    loses_no_change_between_two_looks(store).await;
 }
 
 async fn reads_nothing_where_nothing_is(store: &dyn StateStore) {
@@ -198,6 +207,14 @@ async fn reads_nothing_where_nothing_is(store: &dyn StateStore) {
     assert_eq!(store.position("none").await.unwrap(), None);
     store.fold(&FoldBatch::new()).await.unwrap();
     store.scan(&mut |key, _| panic!("{key:?}")).await.unwrap();
+    let empty = store.board("s", 1, 0, 10).await.unwrap();
+    assert_eq!(
+        serde_json::to_value(&empty).unwrap(),
+        serde_json::json!({
+            "version": 0, "more": false, "reset": false, "signals": {}, "rows": {},
+        })
+    );
+    assert!(store.board("s", 1, 5, 10).await.unwrap().reset);
 }
 
 async fn joins_like_registers_in_memory(store: &dyn StateStore) {
@@ -224,6 +241,8 @@ async fn joins_like_registers_in_memory(store: &dyn StateStore) {
             assert_eq!(stored.as_ref(), Some(registers), "round {round}, {key:?}");
         }
     }
+    let board = store.board(&attempt(0).site, 4, 0, 100).await.unwrap();
+    assert_eq!(shown(&board), shown(&board_of(&expected)));
     let mut scanned = BTreeMap::new();
     store
         .scan(&mut |key, registers| drop(scanned.insert(key, registers)))
@@ -279,4 +298,186 @@ async fn moves_a_position_only_from_where_it_is(store: &dyn StateStore) {
         assert!(matches!(error, StateError::PositionMoved { .. }), "{error}");
     }
     assert_eq!(store.position("serve").await.unwrap(), Some(b"2".to_vec()));
+}
+
+/// The board that these registers make.
+fn board_of(state: &BTreeMap<AttemptKey, Registers>) -> Board {
+    let mut board = Board::default();
+    for (key, registers) in state {
+        match &key.who {
+            Who::Quiz(_) => board.signals = AttemptView::new(key, registers).signals,
+            _ => board
+                .rows
+                .extend(BoardRow::new(key, registers).map(|row| (row.attempt, row))),
+        }
+    }
+    board
+}
+
+fn shown(board: &Board) -> (serde_json::Value, serde_json::Value) {
+    let json = |part: Result<_, _>| part.unwrap();
+    (
+        json(serde_json::to_value(&board.signals)),
+        json(serde_json::to_value(&board.rows)),
+    )
+}
+
+/// An answer in a quiz of its own, whose attempts are numbered from `quiz * 1000` on.
+fn of_quiz(quiz: i64, number: i64, at: u64, text: &str) -> String {
+    answer(quiz * 1000 + number, at, 1, text).replace(r#""quiz":4,"#, &format!(r#""quiz":{quiz},"#))
+}
+
+fn numbers(board: &Board) -> Vec<i64> {
+    board.rows.keys().map(|attempt| attempt % 1000).collect()
+}
+
+async fn tells_a_board_what_changed(store: &dyn StateStore) {
+    let site = &attempt(1).site;
+    let since = async |version| store.board(site, 51, version, 100).await.unwrap();
+    let lines: Vec<_> = (1..=3).map(|n| of_quiz(51, n, 1, "secret")).collect();
+    store.fold(&batch(&lines)).await.unwrap();
+    let all = since(0).await;
+    assert_eq!(
+        (numbers(&all), all.more, all.reset),
+        (vec![1, 2, 3], false, false)
+    );
+    assert!(all.version > 0);
+    assert!(!serde_json::to_string(&all).unwrap().contains("secret"));
+
+    let nothing = since(all.version).await;
+    assert_eq!(
+        (numbers(&nothing), nothing.version, nothing.reset),
+        (vec![], all.version, false)
+    );
+
+    store
+        .fold(&batch([&of_quiz(51, 2, 9, "secret indeed")]))
+        .await
+        .unwrap();
+    let changed = since(all.version).await;
+    assert_eq!((numbers(&changed), changed.reset), (vec![2], false));
+    assert_eq!(changed.rows[&51_002].word, "s2");
+    assert!(changed.version > all.version);
+
+    // The same again: perhaps whoever folded it first died before the board was told.
+    store
+        .fold(&batch([&of_quiz(51, 1, 1, "secret")]))
+        .await
+        .unwrap();
+    assert_eq!(numbers(&since(changed.version).await), [1]);
+    assert_eq!(numbers(&since(all.version).await), [1, 2]);
+
+    // A version of a store that has lost its memory since.
+    let reset = since(changed.version + 3_600_000_000).await;
+    assert_eq!((numbers(&reset), reset.reset), (vec![1, 2, 3], true));
+    assert!(!since(reset.version).await.reset);
+}
+
+async fn gives_a_board_in_pages(store: &dyn StateStore) {
+    let site = &attempt(1).site;
+    let lines: Vec<_> = (1..=25).map(|n| of_quiz(52, n, 1, "x")).collect();
+    store.fold(&batch(&lines)).await.unwrap();
+    let (mut version, mut found, mut sizes) = (0, Vec::new(), Vec::new());
+    loop {
+        let page = store.board(site, 52, version, 10).await.unwrap();
+        assert!(page.version > version && !page.reset);
+        version = page.version;
+        sizes.push(page.rows.len());
+        found.extend(numbers(&page));
+        if !page.more {
+            break;
+        }
+    }
+    found.sort_unstable();
+    assert_eq!((sizes, found), (vec![10, 10, 5], (1..=25).collect()));
+}
+
+async fn keeps_boards_apart(store: &dyn StateStore) {
+    let site = &attempt(1).site;
+    let elsewhere = |line: String| line.replace("moodle.example", "elsewhere");
+    let lines = [
+        of_quiz(53, 1, 1, "x"),
+        of_quiz(54, 2, 1, "x"),
+        elsewhere(of_quiz(53, 3, 1, "x")),
+        elsewhere(make::signal(
+            &About {
+                site,
+                quiz: 53,
+                attempt: None,
+                slot: None,
+            },
+            "s",
+            1,
+            1,
+            0,
+            "{}",
+        )),
+        r#"{"user":"spencer","status":"00001"}"#.to_owned(),
+        r#"{"status":"s1120","student_id":3,"timestamp":1.6312066665E9}"#.to_owned(),
+    ];
+    store.fold(&batch(&lines)).await.unwrap();
+    let board = store.board(site, 53, 0, 10).await.unwrap();
+    assert_eq!(numbers(&board), [1]);
+    assert!(board.signals.is_empty());
+
+    // An attempt that claims to be of two quizzes is on the board of one.
+    let both = [53, 54]
+        .map(|quiz| of_quiz(53, 7, 1, "x").replace(r#""quiz":53,"#, &format!(r#""quiz":{quiz},"#)));
+    store.fold(&batch(&both)).await.unwrap();
+    let mut shown = 0;
+    for quiz in [53, 54] {
+        let board = store.board(site, quiz, 0, 10).await.unwrap();
+        shown += usize::from(board.rows.contains_key(&53_007));
+    }
+    assert_eq!(shown, 1);
+}
+
+/// Whoever looks again and again while others fold has seen the last state in the end.
+async fn loses_no_change_between_two_looks(store: &dyn StateStore) {
+    let site = &attempt(1).site;
+    let folding = AtomicBool::new(true);
+    let write = async |writer: i64| {
+        for round in 0..60 {
+            let texts = ["a", "b", "c"];
+            let lines: Vec<_> = (0..8)
+                .map(|n| {
+                    let at = (round * 3 + writer) as u64;
+                    of_quiz(
+                        55,
+                        (round * 7 + n * writer) % 40,
+                        at,
+                        texts[(round % 3) as usize],
+                    )
+                })
+                .collect();
+            store.fold(&batch(&lines)).await.unwrap();
+        }
+    };
+    let look = async {
+        let (mut version, mut board) = (0, Board::default());
+        loop {
+            let last = !folding.load(Ordering::SeqCst);
+            let change = store.board(site, 55, version, 16).await.unwrap();
+            assert!(change.version >= version && !change.reset);
+            version = change.version;
+            board.rows.extend(change.rows);
+            if last && !change.more {
+                return board;
+            }
+        }
+    };
+    let fold = async {
+        tokio::join!(write(1), write(2), write(3));
+        folding.store(false, Ordering::SeqCst);
+    };
+    let (board, ()) = tokio::join!(look, fold);
+    let mut state = BTreeMap::new();
+    for number in 0..40 {
+        let key = AttemptKey::new(&site[..], 55_000 + number);
+        if let Some(registers) = store.read(&key).await.unwrap() {
+            state.insert(key, registers);
+        }
+    }
+    assert!(state.len() > 20);
+    assert_eq!(shown(&board), shown(&board_of(&state)));
 }

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use exam_record::{AttemptView, SlotView};
+use exam_state::{BOARD_ROWS, StateError, StateStore};
 use indicatif::HumanCount;
 
-use super::{TrueSlot, Writer};
+use super::{QUIZ, TrueSlot, Writer};
 
 /// Which attempts of the exam have been compared, and what was wrong.
 pub struct Check<'a> {
@@ -171,6 +172,32 @@ fn digit(slot: &TrueSlot) -> char {
     }
 }
 
+/// The quiz's board says of each attempt the status word its state has.
+async fn board_agrees(
+    store: &dyn StateStore,
+    site: &str,
+    mut words: HashMap<i64, String>,
+) -> Result<bool, StateError> {
+    let (attempts, mut version, mut different) = (words.len(), 0, 0);
+    loop {
+        let board = store.board(site, QUIZ, version, BOARD_ROWS).await?;
+        for (attempt, row) in board.rows {
+            different += usize::from(words.remove(&attempt).as_ref() != Some(&row.word));
+        }
+        version = board.version;
+        if !board.more {
+            break;
+        }
+    }
+    let equal = attempts - words.len() - different.min(attempts - words.len());
+    println!(
+        "board      {} of {} rows have the state's status word",
+        HumanCount(equal as u64),
+        HumanCount(attempts as u64)
+    );
+    Ok(words.is_empty() && different == 0)
+}
+
 /// Waits until the store has what the exam left, a minute at most, and says
 /// whether it has.
 pub fn compare(url: &str, writer: &Writer<'_>, last_seen_known: bool) -> anyhow::Result<bool> {
@@ -181,8 +208,13 @@ pub fn compare(url: &str, writer: &Writer<'_>, last_seen_known: bool) -> anyhow:
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let mut check = Check::new(writer, last_seen_known);
+        let mut words = HashMap::new();
         runtime.block_on(store.scan(&mut |key, registers| {
-            check.attempt(&AttemptView::new(&key, &registers));
+            let view = AttemptView::new(&key, &registers);
+            check.attempt(&view);
+            if let (Some(attempt), true) = (view.attempt, view.site == writer.exam.site()) {
+                words.insert(attempt, view.word);
+            }
         }))?;
         check.finish();
         if check.different == 0 || Instant::now() > until {
@@ -194,7 +226,9 @@ pub fn compare(url: &str, writer: &Writer<'_>, last_seen_known: bool) -> anyhow:
             for difference in &check.differences {
                 println!("           {difference}");
             }
-            return Ok(check.different == 0);
+            let site = writer.exam.site();
+            let board = runtime.block_on(board_agrees(&*store, site, words))?;
+            return Ok(board && check.different == 0);
         }
         std::thread::sleep(Duration::from_millis(250));
     }
