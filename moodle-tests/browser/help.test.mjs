@@ -198,7 +198,7 @@ help('three calls wait at most; withdrawing one makes room', {}, async({enter}) 
 help('keyboard and focus', {}, async({enter}) => {
     const browser = await enter();
     const {page} = browser;
-    const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.dataset.part);
+    const focused = () => page.evaluate(() => document.activeElement.dataset.part ?? document.activeElement.id);
     await part(browser, 'ask').focus();
     await page.keyboard.press('Enter');
     assert.equal(await focused(), 'local-examstream-text');
