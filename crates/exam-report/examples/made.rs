@@ -9,7 +9,7 @@ use exam_report::{Key, Records, page};
 use fastrand::Rng;
 
 const BEGIN: f64 = 1_763_805_600.0;
-const QUESTIONS: u32 = 24;
+const QUESTIONS: u32 = 32;
 
 fn main() {
     let mut rng = Rng::with_seed(5);
@@ -31,7 +31,11 @@ fn main() {
     let mut source: Vec<u32> = Vec::new();
     for student in 1..=300i64 {
         let begin = BEGIN + if student % 3 == 0 { 300.0 } else { 0.0 } + 20.0 * rng.f64();
-        let ability = rng.f64() + rng.f64() - 1.0;
+        let ability = if student == 7 {
+            -0.7
+        } else {
+            rng.f64() + rng.f64() - 1.0
+        };
         let orders: Vec<Vec<u32>> = (1..=QUESTIONS)
             .map(|slot| {
                 let mut options: Vec<u32> = (0..4).map(|option| 100 * slot + option).collect();
@@ -39,7 +43,7 @@ fn main() {
                 options
             })
             .collect();
-        let mut started = String::from(r#","slots":{"24":24},"order":{"#);
+        let mut started = String::from(r#","slots":{"32":32},"order":{"#);
         for (slot, order) in (1..).zip(&orders) {
             let _ = write!(
                 started,
@@ -67,7 +71,7 @@ fn main() {
             if rng.f64() > 0.8 - 0.5 * hard + 0.35 * ability || slot == 11 {
                 option = 1 + [0, 0, 0, 1, 1, 2][rng.usize(..6)];
             }
-            if student == 8 && rng.f64() < 0.9 {
+            if student == 8 && rng.f64() < 0.95 {
                 option = source[slot as usize - 1];
             }
             chosen.push(option);

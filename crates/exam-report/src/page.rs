@@ -91,16 +91,19 @@ pub struct Gap {
     pub seconds: f64,
 }
 
-/// A row of a rule.
-#[derive(Debug, Clone, Default)]
+/// What a rule found.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Signal {
-    pub at: f64,
+    /// Ends of the first and the last window that found it, and in how many.
+    pub from: f64,
+    pub to: f64,
+    pub times: u64,
     pub name: String,
     /// Empty: about the quiz.
     pub attempt: String,
     pub student: String,
     pub slot: String,
-    /// The columns of the row.
+    /// The columns of the last row.
     pub evidence: Vec<(String, String)>,
 }
 
@@ -218,8 +221,8 @@ fn head(exam: &Exam, out: &mut String) {
         };
         figure(
             "Busiest second",
-            format!("{} answers", Count(most)),
-            format!("at {when}"),
+            Count(most).to_string(),
+            format!("answers, at {when}"),
         );
     }
     if let Some((median, high)) = totals.latency {
@@ -284,7 +287,7 @@ fn flow(exam: &Exam, out: &mut String) {
         layers: vec![
             Layer {
                 shape: Shape::Bars(&records),
-                colour: "two",
+                colour: "three",
                 name: "all records",
             },
             Layer {
@@ -577,20 +580,10 @@ fn signals(exam: &Exam, out: &mut String) {
     }
     out.push_str(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Signals\"><table>\
-         <thead><tr><th scope=\"col\">at</th><th scope=\"col\">Signal</th><th \
-         scope=\"col\">about</th><th scope=\"col\">Evidence</th></tr></thead><tbody>",
+         <thead><tr><th scope=\"col\">Signal</th><th scope=\"col\">Evidence</th></tr></thead>\
+         <tbody>",
     );
     for signal in exam.signals.iter().take(ROWS) {
-        let _ = write!(
-            out,
-            "<tr><td>{}</td><th scope=\"row\">{}</th><td>",
-            When {
-                at: signal.at,
-                date: false,
-                clock: Clock::Seconds
-            },
-            Escaped(&signal.name)
-        );
         let about: Vec<String> = [
             ("attempt", &signal.attempt),
             ("student", &signal.student),
@@ -600,14 +593,33 @@ fn signals(exam: &Exam, out: &mut String) {
         .filter(|(_, of)| !of.is_empty())
         .map(|(what, of)| format!("{what} {}", Escaped(of)))
         .collect();
-        out.push_str(if about.is_empty() { "the exam" } else { "" });
+        let about = if about.is_empty() {
+            "the exam".to_owned()
+        } else {
+            about.join(", ")
+        };
+        let at = |at| When {
+            at,
+            date: false,
+            clock: Clock::Seconds,
+        };
+        let mut when = at(signal.from).to_string();
+        if signal.times > 1 {
+            let _ = write!(when, " to {}, {} times", at(signal.to), signal.times);
+        }
         let _ = write!(
             out,
-            "{}</td><td class=\"t\"><dl class=\"evidence\">",
-            about.join("<br>")
+            "<tr><th scope=\"row\">{}<small>{about}</small><small>{when}</small></th><td \
+             class=\"t\"><dl class=\"evidence\">",
+            Escaped(&signal.name)
         );
         for (name, value) in &signal.evidence {
-            let _ = write!(out, "<dt>{}</dt><dd>{}</dd>", Escaped(name), Escaped(value));
+            let _ = write!(
+                out,
+                "<div><dt>{}</dt><dd>{}</dd></div>",
+                Escaped(name),
+                Escaped(value)
+            );
         }
         out.push_str("</dl></td></tr>");
     }
@@ -654,7 +666,7 @@ fn likeness(exam: &Exam, out: &mut String) {
         out,
         "<p class=\"soft\">How the index behaves in this very exam: mean {:.3}, standard deviation \
          {:.3} over all pairs (0 and 1 if chance and score explain them{widened}). Of honest exams, \
-         {} list any pair; z = {:.2} is where one honest exam in {:.0} has any pair at all.</p>",
+         at most {} list any pair; z = {:.2} is where one honest exam in {:.0} has any pair at all.</p>",
         report.mean,
         report.sd,
         percent(report.rate),
@@ -671,11 +683,9 @@ fn likeness(exam: &Exam, out: &mut String) {
         out,
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Pairs to review\">\
          <table><caption>Pairs to review</caption><thead><tr><th scope=\"col\">Students</th>\
-         <th scope=\"col\" class=\"n\">z</th><th scope=\"col\" class=\"n\">p</th>\
-         <th scope=\"col\" class=\"n\">any pair of this exam</th>\
-         <th scope=\"col\" class=\"n\">false discovery rate</th>\
-         <th scope=\"col\" class=\"n\">same answer</th><th scope=\"col\" class=\"n\">same wrong \
-         answer</th>{}</tr></thead><tbody>",
+         <th scope=\"col\" class=\"n\">z</th><th scope=\"col\" class=\"n\">chance</th>\
+         <th scope=\"col\" class=\"n\">same answer</th><th scope=\"col\" class=\"n\">same \
+         wrong answer</th>{}</tr></thead><tbody>",
         if timed {
             "<th scope=\"col\" class=\"n\">at the same moment</th>"
         } else {
@@ -686,9 +696,10 @@ fn likeness(exam: &Exam, out: &mut String) {
         let (a, b) = pair.students;
         let _ = write!(
             out,
-            "<tr><th scope=\"row\">{} and {}</th><td class=\"n\">{:.2}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{} of {}<br><small>{:.1} \
-             expected</small></td><td class=\"n\">{}<br><small>{:.1} expected</small></td>",
+            "<tr><th scope=\"row\">{} and {}</th><td class=\"n\">{:.2}</td><td class=\"n\">{} \
+             <small>of these two</small><small>{} of any two here</small><small>{} false discovery \
+             rate</small></td><td class=\"n\">{} of {}<small>{:.1} expected</small></td><td \
+             class=\"n\">{}<small>{:.1} expected</small></td>",
             name(a),
             name(b),
             pair.z,
@@ -707,7 +718,7 @@ fn likeness(exam: &Exam, out: &mut String) {
             Some(times) => {
                 let _ = write!(
                     out,
-                    "<td class=\"n\">{} of {}<br><small>{:.1} by pace, p {}</small></td>",
+                    "<td class=\"n\">{} of {}<small>{:.1} by pace</small><small>chance {}</small></td>",
                     times.count,
                     times.judged,
                     times.expected,

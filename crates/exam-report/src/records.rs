@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use exam_record::{Parsed, Record, Who, members, parse};
 use exam_similarity::{Answer, Matrix, MatrixBuilder, Options, compare};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::option::Given;
 use crate::page::{Exam, Flow, Gap, Progress, Question, Signal, Similarity, Totals};
@@ -55,7 +55,8 @@ pub struct Records {
     seconds: BTreeMap<u64, Flow>,
     latencies: Vec<f32>,
     attempts: BTreeMap<(String, i64), Attempt>,
-    signals: BTreeMap<(String, String, String, u64), (i64, Signal)>,
+    /// Per rule and end of window, the latest revision and its rows.
+    windows: BTreeMap<(String, u64), (i64, Vec<Signal>)>,
     help_calls: u64,
     alive: bool,
 }
@@ -96,7 +97,7 @@ impl Records {
             seconds: BTreeMap::new(),
             latencies: Vec::new(),
             attempts: BTreeMap::new(),
-            signals: BTreeMap::new(),
+            windows: BTreeMap::new(),
             help_calls: 0,
             alive: false,
         }
@@ -175,63 +176,104 @@ impl Records {
         of.signs.push(record.ts);
     }
 
-    /// A row of a rule, if it is one.
+    /// A record of the type `signal`, if it is one.
     fn signal(&mut self, line: &[u8]) {
         let Ok(record) = serde_json::from_slice::<Value>(line) else {
             return;
         };
-        let wanted = self
-            .site
-            .as_deref()
-            .is_none_or(|site| record["site"] == site);
-        let of_quiz = integer(&record["quiz"]) == Some(self.quiz);
-        if record["type"] != "signal" || !wanted || !of_quiz {
+        if record["type"] != "signal" {
             return;
         }
-        let text = |value: &Value| match value {
-            Value::Null => String::new(),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let at = record["at"]
-            .as_f64()
-            .or(record["ts"].as_f64())
-            .unwrap_or_default()
-            .max(0.0);
-        let ours = ["site", "quiz", "attempt", "slot", "student_id"];
-        let evidence = record["row"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(name, _)| !ours.contains(&&***name))
+        let mut row = record["row"].as_object().cloned().unwrap_or_default();
+        for name in ["site", "quiz", "attempt", "slot", "student_id"] {
+            if !record[name].is_null() {
+                row.insert(name.to_owned(), record[name].clone());
+            }
+        }
+        let at = record["at"].as_f64().or(record["ts"].as_f64());
+        let revision = integer(&record["revision"]).unwrap_or(0);
+        self.add_row(
+            &text(&record["name"]),
+            at.unwrap_or_default(),
+            revision,
+            &row,
+        );
+    }
+
+    /// A row that a rule gave for a window ending at `at` (seconds), as its results hold it. Rows
+    /// of another quiz change nothing; a later revision replaces all that its window gave before.
+    pub fn add_row(&mut self, rule: &str, at: f64, revision: i64, row: &Map<String, Value>) {
+        let of = |name: &str| row.get(name).unwrap_or(&Value::Null);
+        let wanted = self.site.as_deref().is_none_or(|site| *of("site") == *site);
+        if !wanted || integer(of("quiz")) != Some(self.quiz) {
+            return;
+        }
+        let window = self
+            .windows
+            .entry((rule.to_owned(), (at.max(0.0) * 1e6) as u64))
+            .or_default();
+        if window.0 > revision {
+            return;
+        }
+        if window.0 < revision {
+            *window = (revision, Vec::new());
+        }
+        let about = [
+            "site",
+            "quiz",
+            "attempt",
+            "slot",
+            "student_id",
+            "window_start",
+            "window_end",
+            "revision",
+            "query",
+        ];
+        let evidence = row
+            .iter()
+            .filter(|(name, _)| !about.contains(&name.as_str()))
             .map(|(name, value)| (name.clone(), text(value)))
             .collect();
         let signal = Signal {
-            at,
-            name: text(&record["name"]),
-            attempt: text(&record["attempt"]),
-            student: text(match &record["student_id"] {
-                Value::Null => &record["row"]["student_id"],
-                id => id,
-            }),
-            slot: text(&record["slot"]),
+            from: at,
+            to: at,
+            times: 1,
+            name: rule.to_owned(),
+            attempt: text(of("attempt")),
+            student: text(of("student_id")),
+            slot: text(of("slot")),
             evidence,
         };
-        let revision = integer(&record["revision"]).unwrap_or(0);
-        let about = (
-            signal.name.clone(),
-            signal.attempt.clone(),
-            signal.slot.clone(),
-        );
-        let key = (about.0, about.1, about.2, (at * 1e6) as u64);
-        // A restated window replaces what it said before.
-        if self
-            .signals
-            .get(&key)
-            .is_none_or(|(before, _)| *before < revision)
-        {
-            self.signals.insert(key, (revision, signal));
+        // Delivered twice, it is there once.
+        if !window.1.contains(&signal) {
+            window.1.push(signal);
         }
+    }
+
+    /// What rules found, one entry for each that they found it of: windows overlap and follow each
+    /// other, and what holds for ten minutes is one thing to look at.
+    fn signals(&self) -> Vec<Signal> {
+        let mut found: BTreeMap<[&str; 3], Signal> = BTreeMap::new();
+        for ((name, _), (_, rows)) in &self.windows {
+            for row in rows {
+                let about = [name.as_str(), &row.attempt, &row.slot];
+                let (from, times) = match found.get(&about) {
+                    Some(before) => (before.from, before.times + 1),
+                    None => (row.from, 1),
+                };
+                found.insert(
+                    about,
+                    Signal {
+                        from,
+                        times,
+                        ..row.clone()
+                    },
+                );
+            }
+        }
+        let mut found: Vec<Signal> = found.into_values().collect();
+        found.sort_by(|a, b| a.from.total_cmp(&b.from));
+        found
     }
 
     /// Every site whose records were taken: more than one, and the quiz's number says too little.
@@ -241,12 +283,7 @@ impl Records {
 
     /// The exam as the page shows it; `made` is now.
     pub fn exam(mut self, title: &str, made: f64, key: &Key) -> Exam {
-        for attempt in self.attempts.values_mut() {
-            attempt.signs.sort_unstable();
-            attempt
-                .answers
-                .sort_by(|a, b| (a.at, &a.page, a.seq).cmp(&(b.at, &b.page, b.seq)));
-        }
+        self.sort();
         let from = self.seconds.keys().next().copied().unwrap_or_default() as f64;
         let to = self.seconds.keys().next_back().copied().unwrap_or_default() as f64 + 1.0;
         let step = step(to - from);
@@ -312,15 +349,7 @@ impl Records {
             questions: self.questions(key),
             attempts_with_gaps: disconnected.len() as u64,
             gaps,
-            signals: {
-                let mut signals: Vec<Signal> = self
-                    .signals
-                    .values()
-                    .map(|(_, signal)| signal.clone())
-                    .collect();
-                signals.sort_by(|a, b| a.at.total_cmp(&b.at));
-                signals
-            },
+            signals: self.signals(),
             similarity: self.similarity(key),
         }
     }
@@ -466,7 +495,16 @@ impl Records {
             .collect()
     }
 
-    fn similarity(&self, key: &Key) -> Similarity {
+    fn sort(&mut self) {
+        for attempt in self.attempts.values_mut() {
+            attempt.signs.sort_unstable();
+            attempt
+                .answers
+                .sort_by(|a, b| (a.at, &a.page, a.seq).cmp(&(b.at, &b.page, b.seq)));
+        }
+    }
+
+    fn similarity(&mut self, key: &Key) -> Similarity {
         if key.is_empty() {
             return Similarity::Not(
                 "Not compared: it needs an answer key, because two students who both know the \
@@ -488,8 +526,9 @@ impl Records {
     }
 
     /// Students by questions, of each student's last attempt: what was answered last, where the
-    /// key knows the question. Call it on sorted records ([`Records::exam`] sorts them).
-    fn matrix(&self, key: &Key) -> Result<Matrix, exam_similarity::Error> {
+    /// key knows the question.
+    pub fn matrix(&mut self, key: &Key) -> Result<Matrix, exam_similarity::Error> {
+        self.sort();
         let mut latest: BTreeMap<i64, &Attempt> = BTreeMap::new();
         for ((_, attempt), of) in &self.attempts {
             latest.insert(of.student.unwrap_or(*attempt), of);
@@ -571,10 +610,6 @@ fn order(line: &[u8]) -> HashMap<u32, Vec<String>> {
             found = slots
                 .into_iter()
                 .filter_map(|(slot, ids)| {
-                    let text = |id: &Value| match id {
-                        Value::String(text) => text.clone(),
-                        other => other.to_string(),
-                    };
                     Some((
                         slot.parse().ok()?,
                         ids.as_array()?.iter().map(text).collect(),
@@ -584,6 +619,14 @@ fn order(line: &[u8]) -> HashMap<u32, Vec<String>> {
         }
     });
     found
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 fn integer(value: &Value) -> Option<i64> {
