@@ -76,12 +76,22 @@ pub struct Report {
     /// and 1 if the model is right. Above 1, every z and p here has been widened by it.
     pub mean: f64,
     pub sd: f64,
+    /// How many z (two a pair, not widened) lie between each two [`histogram_edge`]s; the first and
+    /// the last one hold what lies beyond, too.
+    pub histogram: Vec<u64>,
     /// The z that one honest exam in 1 / rate reaches with any pair.
     pub family_wise_z: f64,
     /// The pairs to review, least p first.
     pub pairs: Vec<Pair>,
     /// For each student the greatest z with anybody (-∞ if there was nobody to compare with).
     pub nearest: Vec<f64>,
+}
+
+const BINS: usize = 40;
+
+/// Left edge of a bin of [`Report::histogram`]: from -5 to 5 in quarters.
+pub fn histogram_edge(bin: usize) -> f64 {
+    bin as f64 / 4.0 - 5.0
 }
 
 /// From this z on the exact tail is computed. A pair below it is never near being listed.
@@ -166,6 +176,7 @@ pub fn compare(matrix: &Matrix, options: &Options) -> Result<Report, Error> {
         comparisons,
         mean,
         sd,
+        histogram: found.histogram,
         family_wise_z: normal_tail_quantile(options.rate / 2.0 / comparisons.max(1) as f64),
         pairs,
         nearest,
@@ -231,6 +242,7 @@ struct Found {
     count: usize,
     sum: f64,
     squares: f64,
+    histogram: Vec<u64>,
     nearest: Vec<f32>,
     /// The sides from [`EXACT_FROM`].
     high: Vec<(usize, usize)>,
@@ -316,6 +328,8 @@ fn all(matrix: &Matrix, model: &Model) -> Found {
                 of_a.1 += 1;
                 of_a.2 += f64::from(z);
                 of_a.3 += f64::from(z) * f64::from(z);
+                let bin = (4.0 * (z + 5.0)).clamp(0.0, BINS as f32 - 1.0) as usize;
+                part.histogram[bin] += 1;
                 part.nearest[a] = part.nearest[a].max(z);
                 part.nearest[b] = part.nearest[b].max(z);
                 if z >= EXACT_FROM as f32 {
@@ -346,6 +360,7 @@ struct Part {
     table: Vec<Row>,
     /// Per a: how many z, their sum, the sum of their squares.
     rows: Vec<(usize, usize, f64, f64)>,
+    histogram: [u64; BINS],
     nearest: Vec<f32>,
     high: Vec<(usize, usize)>,
 }
@@ -355,6 +370,7 @@ impl Part {
         Part {
             table: vec![Row::default(); places],
             rows: Vec::new(),
+            histogram: [0; BINS],
             nearest: vec![f32::NEG_INFINITY; students],
             high: Vec::new(),
         }
@@ -372,10 +388,16 @@ impl Part {
             count: rows.iter().map(|row| row.1).sum(),
             sum: rows.iter().map(|row| row.2).sum(),
             squares: rows.iter().map(|row| row.3).sum(),
+            histogram: vec![0; BINS],
             nearest: vec![f32::NEG_INFINITY; students],
             high: Vec::new(),
         };
         for part in parts {
+            found
+                .histogram
+                .iter_mut()
+                .zip(part.histogram)
+                .for_each(|(all, of)| *all += of);
             found.high.extend(part.high);
             found
                 .nearest

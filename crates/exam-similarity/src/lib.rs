@@ -35,7 +35,7 @@ mod tail;
 mod timing;
 
 pub use auc::{Auc, auc};
-pub use compare::{Options, Pair, Report, compare};
+pub use compare::{Options, Pair, Report, compare, histogram_edge};
 pub use fdr::{bonferroni, false_discovery_rates};
 pub use matrix::{Answer, Error, Matrix, MatrixBuilder};
 pub use model::Model;
