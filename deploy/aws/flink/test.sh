@@ -3,7 +3,7 @@
 #
 #   deploy/aws/flink/test.sh [unittest arguments]
 #
-# EXAM_STREAM_BIN and EXAM_ANALYSE_BIN name the programs.
+# EXAM_STREAM_BIN, EXAM_STREAM_SO and EXAM_ANALYSE_BIN name programs and extension.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)

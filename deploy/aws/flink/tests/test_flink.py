@@ -3,10 +3,12 @@
 import base64
 import json
 import os
+import socket
 import subprocess
 import tempfile
 import time
 import unittest
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -16,9 +18,10 @@ import exam
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[3]
-SHIPPED = ROOT / 'crates/exam-analysis/sql'
+SHIPPED = ROOT / 'queries'
 ANALYSE = os.environ.get('EXAM_ANALYSE_BIN', '')
 EXAM_STREAM = os.environ.get('EXAM_STREAM_BIN', '')
+EXTENSION = os.environ.get('EXAM_STREAM_SO', '')
 
 WINDOWS = '''-- How often each answer was given.
 -- signal: answers
@@ -28,6 +31,12 @@ FROM TABLE(HOP(TABLE events, DESCRIPTOR(ts), INTERVAL '30' SECOND, INTERVAL '2' 
 WHERE type = 'answer'
 GROUP BY window_start, window_end, site, quiz, slot, JSON_VALUE(fields, '$.answer')
 HAVING COUNT(*) > 1
+'''
+PACE = '''-- signal: pace
+SELECT window_start, window_end, site, quiz, attempt, COUNT(*) AS answers
+FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
+WHERE attempt IS NOT NULL AND type IN ('answer', 'started')
+GROUP BY window_start, window_end, site, quiz, attempt
 '''
 ROWS = '''SELECT ts, edited, attempt, student_id, help_call, help_step, word FROM events WHERE type = 'help' OR word IS NOT NULL;
 '''
@@ -75,59 +84,129 @@ def canonical(rows):
     return sorted(tuple((name, value(row[name])) for name in sorted(row)) for row in rows)
 
 
-class Scratch(unittest.TestCase):
+class FromKinesisToTheBoard(unittest.TestCase):
+    """What Kinesis would carry, through the job as it is deployed (one jar), to rows, signals and the state."""
+
     maxDiff = 2000
 
-    def scratch(self):
-        directory = tempfile.TemporaryDirectory(prefix='exam-stream-flink-')
-        self.addCleanup(directory.cleanup)
-        return Path(directory.name)
-
-
-class Dialect(Scratch):
-    """Without the embedded engine: what Flink makes of records, against DuckDB."""
-
-    def test_windows_over_what_kinesis_carries_are_those_of_a_plain_group_by(self):
-        directory = self.scratch()
-        # As it is deployed: one jar.
-        jar = directory / 'job.jar'
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix='exam-stream-flink-')))
+        jar = cls.directory / 'job.jar'
         with zipfile.ZipFile(jar, 'w') as file:
             for compiled in Path(os.environ['JOB_CLASSES']).rglob('*.class'):
                 file.write(compiled, compiled.relative_to(os.environ['JOB_CLASSES']))
             file.writestr('sql/windows.sql', WINDOWS)
+            file.writestr('sql/pace.sql', PACE)
             file.writestr('sql/rows.sql', ROWS)
             file.writestr('sql/misspelled.sql', 'SELECT nothing FROM events')
             file.writestr('sql/endless.sql', 'SELECT attempt, COUNT(*) AS n FROM events GROUP BY attempt')
-        lines = exam.lines()
+        cls.lines = exam.lines()
         # As the function sends them: some lines a record, not all of them ended by a newline.
-        with (directory / 'kinesis.jsonl').open('w') as file:
-            for start in range(0, len(lines), 7):
-                text = '\n'.join(lines[start:start + 7]) + '\n' * (start % 2)
+        with (cls.directory / 'kinesis.jsonl').open('w') as file:
+            for start in range(0, len(cls.lines), 7):
+                text = '\n'.join(cls.lines[start:start + 7]) + '\n' * (start % 2)
                 file.write(json.dumps({'data': base64.b64encode(text.encode()).decode()}) + '\n')
-        rows, signals, log = flink(directory, {'path': str(directory / 'kinesis.jsonl'), 'format': 'json'},
-                                   classes=jar, settings={'lateness': '60s'})
+        cls.rows, cls.signals, cls.log = flink(
+            cls.directory, {'path': str(cls.directory / 'kinesis.jsonl'), 'format': 'json'}, classes=jar, settings={'lateness': '60s'})
+        cls.records = [r for r in map(parsed, cls.lines) if r and r.get('type') != 'signal']
 
-        self.assertIn("query misspelled is refused: Column 'nothing' not found", log)
-        self.assertIn('query endless is refused: its rows change after they were written', log)
-        self.assertEqual(set(rows), {'windows', 'rows'})
-        records = [r for r in map(parsed, lines) if r and r.get('type') != 'signal']
+    def test_a_query_that_cannot_run_is_named_and_the_others_run(self):
+        self.assertIn("query misspelled is refused: Column 'nothing' not found", self.log)
+        self.assertIn('query endless is refused: its rows change after they were written', self.log)
+        self.assertEqual(set(self.rows), {'windows', 'pace', 'rows'})
+
+    def test_windows_are_those_of_a_plain_group_by(self):
         db = duckdb.connect()
         db.execute('create table r (ms bigint, id text, type text, site text, quiz bigint, slot int, status int, seq double, answer text)')
         db.executemany('insert into r values (?, ?, ?, ?, ?, ?, ?, ?, ?)', [
             (int(round(r['ts'] * 1e6) // 1000), r['id'], r['type'], r['site'], r['quiz'], r.get('slot'), r.get('status'), r['seq'],
-             r.get('fields', {}).get('answer')) for r in records if 'v' in r and 'ts' in r])
+             r.get('fields', {}).get('answer')) for r in self.records if 'v' in r and 'ts' in r])
         names = ('window_start', 'window_end', 'site', 'quiz', 'slot', 'answer', 'n', 'answered', 'seq')
         plain = [dict(zip(names, (iso(s), iso(e), *rest)), revision=0) for s, e, *rest in db.execute(PLAIN).fetchall()]
         self.assertGreater(len(plain), 300)
-        self.assertEqual(canonical(rows['windows']), canonical(plain))
-        # A row is a signal, about the quiz and a slot of it.
-        self.assertEqual({s['id'] for s in signals},
-                         {f"answers/{r['window_end']}/{exam.SITE}/4//{r['slot']}/0" for r in rows['windows']})
-        self.assertEqual({s['type'] for s in signals}, {'signal'})
-        helps = {r['id'] for r in records if r.get('type') == 'help'}
-        self.assertEqual(len(rows['rows']), len(helps) + 1)
-        bare, = [row for row in rows['rows'] if row['word']]
+        self.assertEqual(canonical(self.rows['windows']), canonical(plain))
+
+    def test_rows_without_a_window_and_bare_records_pass(self):
+        helps = {r['id'] for r in self.records if r.get('type') == 'help'}
+        self.assertEqual(len(self.rows['rows']), len(helps) + 1)
+        bare, = [row for row in self.rows['rows'] if row['word']]
         self.assertEqual((bare['word'], bare['ts'], bare['student_id']), ('s1120', '2025-11-22T08:27:46.500Z', 3))
+
+    def test_a_row_about_a_quiz_or_an_attempt_is_a_signal(self):
+        self.assertEqual(
+            {s['id'] for s in self.signals},
+            {f"answers/{r['window_end']}/{exam.SITE}/4//{r['slot']}/0" for r in self.rows['windows']}
+            | {f"pace/{r['window_end']}/{exam.SITE}/4/{r['attempt']}//0" for r in self.rows['pace']})
+        self.assertEqual({s['type'] for s in self.signals}, {'signal'})
+
+    @unittest.skipUnless(EXAM_STREAM, 'EXAM_STREAM_BIN is not built')
+    def test_signals_that_come_back_through_firehose_are_in_the_state(self):
+        store, port = f'redis://127.0.0.1:{free_port()}/0', free_port()
+        self.start(store[len('redis://'):-2], 'redis-server', '--bind', '127.0.0.1', '--port', store[:-2].split(':')[-1],
+                   '--save', '', '--dir', self.directory)
+        self.start(f'127.0.0.1:{port}', EXAM_STREAM, 'serve', '--listen', f'127.0.0.1:{port}', '--dir', self.directory / 'server',
+                   '--stream', 'exam', '--state', store)
+        # First what Flink's sink sends, then the exam: their order is nobody's to rely on.
+        delivered = [json.dumps(s) for s in self.signals] + self.lines
+        for start in range(0, len(delivered), 500):
+            put_record_batch(port, delivered[start:start + 500])
+        expected = {}
+        for row in sorted(self.rows['pace'], key=lambda r: r['window_end']):
+            expected[row['attempt']] = {name: value for name, value in row.items() if name != 'revision'}
+        found, file = {}, self.directory / 'state.json'
+        for _ in range(300):
+            subprocess.run([EXAM_STREAM, 'state', '--state', store, '--json', file], check=True, capture_output=True)
+            attempts = json.loads(file.read_text()).values()
+            found = {a['attempt']: a['signals']['pace']['row'] for a in attempts if a['site'] == exam.SITE and 'pace' in a['signals']}
+            if found == expected:
+                break
+            time.sleep(0.1)
+        self.assertEqual(found, expected)
+        self.on_the_board(store, expected)
+
+    def on_the_board(self, store, expected):
+        if not EXTENSION:
+            return
+        read = subprocess.run(
+            ['php', '-n', '-d', f'extension={EXTENSION}', '-d', f'exam_stream.state_url={store}',
+             '-d', f'exam_stream.spool_dir={self.directory}/spool', '-d', 'exam_stream.state_timeout_ms=10000',
+             '-r', f'echo json_encode(exam_stream_board("{exam.SITE}", 4), JSON_PRESERVE_ZERO_FRACTION);'],
+            capture_output=True, text=True)
+        board = parsed(read.stdout)
+        self.assertIsNotNone(board, read.stdout + read.stderr)
+        self.assertEqual({int(attempt): row['signals']['pace']['row'] for attempt, row in board['rows'].items()}, expected)
+        latest = {}
+        for row in self.rows['windows']:
+            latest[f"answers/{row['slot']}"] = max(latest.get(f"answers/{row['slot']}", ''), row['window_end'])
+        self.assertEqual({name: signal['row']['window_end'] for name, signal in board['signals'].items()}, latest)
+
+    def start(self, address, *command):
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(lambda: (server.terminate(), server.wait()))
+        host, port = address.split(':')
+        for _ in range(600):
+            with socket.socket() as probe:
+                if probe.connect_ex((host, int(port))) == 0:
+                    return
+            time.sleep(0.1)
+        self.fail(f'{command[0]} does not listen')
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def put_record_batch(port, lines):
+    """One call of the Firehose API, a line a record, as Flink's sink sends them."""
+    body = json.dumps({'DeliveryStreamName': 'exam',
+                       'Records': [{'Data': base64.b64encode(line.encode() + b'\n').decode()} for line in lines]})
+    call = urllib.request.Request(f'http://127.0.0.1:{port}/', body.encode(), {
+        'Content-Type': 'application/x-amz-json-1.1', 'X-Amz-Target': 'Firehose_20150804.PutRecordBatch'})
+    with urllib.request.urlopen(call) as answer:
+        assert json.load(answer)['FailedPutCount'] == 0
 
 
 def parsed(line):
@@ -143,9 +222,11 @@ def iso(moment):
 
 
 @unittest.skipUnless(ANALYSE and list(SHIPPED.glob('*.sql')), 'EXAM_ANALYSE_BIN is not built')
-class Shipped(Scratch):
-    def test_the_shipped_queries_give_the_rows_of_the_embedded_engine_and_reach_the_board(self):
-        directory = self.scratch()
+class Shipped(unittest.TestCase):
+    maxDiff = 2000
+
+    def test_the_shipped_queries_give_the_rows_of_the_embedded_engine(self):
+        directory = Path(self.enterContext(tempfile.TemporaryDirectory(prefix='exam-stream-flink-')))
         lines = exam.lines(students=60, minutes=20)
         part = directory / 'server/cold/exam/dt=2025-11-22/hour=08/0.jsonl'
         part.parent.mkdir(parents=True)
