@@ -11,7 +11,7 @@ flink=2.2.1
 venv=${XDG_CACHE_HOME:-$HOME/.cache}/exam-stream/flink-$flink
 
 java -version 2>&1 | grep -q 'version "\(1[7-9]\|2[0-9]\)' && command -v javac >/dev/null || {
-    echo "SKIPPED: NOT TESTED on Flink: there is no Java 17 (apt-get install openjdk-17-jdk-headless)"
+    echo "SKIPPED: NOT TESTED on Flink: there is no Java 17 or later (apt-get install openjdk-17-jdk-headless)"
     exit 0
 }
 if ! [ -e "$venv/installed" ]; then
@@ -30,7 +30,7 @@ jars=$("$venv/bin/python" -c 'import pyflink, pathlib; print(pathlib.Path(pyflin
 
 classes=$(mktemp -d "${TMPDIR:-/tmp}/exam-stream-flink.XXXXXX")
 trap 'rm -rf "$classes"' EXIT
-javac -Xlint:all,-processing -Werror -d "$classes" -cp "$jars" \
+javac --release 17 -Xlint:all,-processing -Werror -d "$classes" -cp "$jars" \
     "$here"/src/main/java/examstream/*.java "$here"/tests/*.java
 java -cp "$classes:$jars" examstream.StreamTimeTest
 
