@@ -19,13 +19,15 @@ def lines(students=40, minutes=12, seed=7, lateness=50):
     for student in range(students):
         who = {'attempt': 100 + student, 'student_id': student, 'usage': 500 + student}
         now = START + chance.random() * 20
-        # Some go away in the middle, some are stuck, some are fast.
+        # Some go away in the middle, some get stuck and ask nobody, some are fast.
         until = START + 60 * (minutes if student % 7 else minutes / 3)
         record(now, type='started', slots={str(slot): 9000 + slot for slot in range(1, 9)}, **who)
         slot = 1
         while now < until:
             now += chance.expovariate(1 / (3 if student % 11 == 1 else 20)) + 0.5
             kind = chance.random()
+            if student % 9 == 4 and now > START + 180:
+                kind = 0.7
             if kind < 0.6:
                 record(now, type='answer', slot=slot, qa=9000 + slot, status=chance.choice((1, 1, 1, 0)), at=round(now - 1.5, 6),
                        fields={'answer': str(chance.randrange(4)), ':sequencecheck': '1'}, **who)
