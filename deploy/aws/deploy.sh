@@ -10,7 +10,7 @@
 #   --code-bucket NAME  where zip and jar go (exam-stream-code-ACCOUNT-REGION, created when missing)
 #   --zip FILE          a function that is built already (else: cargo lambda build)
 #   --jar FILE          a Flink application that is built already (else, for Analysis=yes: mvn package)
-#   --sql DIR           the queries that go into it (crates/exam-analysis/sql)
+#   --sql DIR           the queries that go into it (queries)
 #   --yes               asks nothing
 #   --dry-run           prints every command that changes something, and runs none
 #
@@ -38,7 +38,7 @@ run() {
     [ "$dry" = yes ] || "$@"
 }
 
-stack=exam-stream region='' code_bucket='' zip='' jar='' sql=$root/crates/exam-analysis/sql yes=no dry=no
+stack=exam-stream region='' code_bucket='' zip='' jar='' sql=$root/queries yes=no dry=no
 while [ $# -gt 0 ]; do
     case $1 in
     --stack) stack=${2:?NAME is missing}; shift ;;

@@ -56,10 +56,37 @@ final class Moto extends Process
         return $lines;
     }
 
+    /**
+     * A user who may do this and nothing else, in moto's IAM.
+     *
+     * @return array<string, string> the user's credentials, as environment variables
+     */
+    public function userWhoMay(string $action): array
+    {
+        $this->iam(['Action' => 'CreateUser', 'UserName' => 'moodle']);
+        $policy = ['Version' => '2012-10-17', 'Statement' => [['Effect' => 'Allow', 'Action' => $action, 'Resource' => '*']]];
+        $this->iam(['Action' => 'PutUserPolicy', 'UserName' => 'moodle', 'PolicyName' => 'hosts', 'PolicyDocument' => json_encode($policy)]);
+        $key = simplexml_load_string($this->iam(['Action' => 'CreateAccessKey', 'UserName' => 'moodle']))->CreateAccessKeyResult->AccessKey;
+        return ['AWS_ACCESS_KEY_ID' => (string) $key->AccessKeyId, 'AWS_SECRET_ACCESS_KEY' => (string) $key->SecretAccessKey];
+    }
+
+    /** Whether from here on moto computes every request's signature and asks its IAM, or believes everybody. */
+    public function checkSignatures(bool $check): void
+    {
+        $this->request('moto', 'POST', '/moto-api/reset-auth', $check ? '0' : '1000000', ['Content-Type: text/plain']);
+    }
+
+    /** @param array<string, string> $call */
+    private function iam(array $call): string
+    {
+        $body = http_build_query($call + ['Version' => '2010-05-08']);
+        return $this->request('iam', 'POST', '/', $body, ['Content-Type: application/x-www-form-urlencoded']);
+    }
+
     /** @param list<string> $headers */
     private function request(string $service, string $method, string $path, string $body = '', array $headers = []): string
     {
-        // Moto tells services apart by the credential scope and checks no signature.
+        // Moto tells services apart by the credential scope, and checks no signature unless it is told to.
         $headers[] = "Authorization: AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/$service/aws4_request, SignedHeaders=host, Signature=0";
         $context = stream_context_create(['http' => ['method' => $method, 'header' => $headers, 'content' => $body, 'ignore_errors' => true]]);
         $answer = file_get_contents($this->url . $path, false, $context);
