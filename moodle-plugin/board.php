@@ -69,7 +69,7 @@ $PAGE->activityheader->disable();
 board_viewed::create_strict($context)->trigger();
 
 echo $OUTPUT->header();
-echo $OUTPUT->heading(format_string($cm->name) . ': ' . get_string('board', 'local_examstream'), 2, 'h4');
+echo $OUTPUT->heading(get_string('board', 'local_examstream'), 2, 'h4');
 if (!$backend->is_available()) {
     echo $OUTPUT->notification(get_string('check_extension_missing', 'local_examstream'), 'warning', false);
 } else if (!site::is_quiz_enabled((int) $cm->instance)) {

@@ -19,7 +19,8 @@
  *
  * Without more it makes the course, 20 students, an invigilator and two quizzes: the competition's three questions,
  * and one of every supported question type. With --quiz=JSON it adds a quiz (see add_quiz) and prints what it made;
- * with --config=JSON it sets site settings, {"plugin": {"name": "value"}}.
+ * with --config=JSON it sets site settings, {"plugin": {"name": "value"}}; with --crowd=N it enrols so many students
+ * more, and prints their ids.
  *
  * @copyright 2026 The Exam Stream authors
  * @license   http://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
@@ -27,7 +28,7 @@
 
 define('CLI_SCRIPT', true);
 
-$options = getopt('', ['moodle:', 'quiz:', 'config:']);
+$options = getopt('', ['moodle:', 'quiz:', 'config:', 'crowd:']);
 require($options['moodle'] . '/config.php');
 // Core's test questions are written as test helpers, and those want PHPUnit.
 require_once($CFG->dirroot . '/vendor/autoload.php');
@@ -101,6 +102,37 @@ function add_quiz(stdClass $course, array $spec): array {
     return ['quiz' => (int) $quiz->id, 'cmid' => (int) $quiz->cmid, 'slots' => $slots];
 }
 
+/**
+ * Enrols a crowd, in a few queries: two thousand students in seconds.
+ *
+ * @param stdClass $course
+ * @param int $size
+ * @return int[] user ids
+ */
+function enrol_crowd(stdClass $course, int $size): array {
+    global $DB, $CFG;
+    $ids = fn(): array => array_map(intval(...), $DB->get_fieldset_select('user', 'id', "username LIKE 'crowd%'"));
+    if (count($ids()) < $size) {
+        $first = ['Aiko', 'Björn', 'Chiara', 'Dmitri', 'Élodie', 'Fatima', 'Goran', 'Hana', 'Ivan', 'Jamila', 'Kofi', 'Lena'];
+        $last = ['Abe', 'Bauer', 'Costa', 'Dahl', 'Eriksen', 'Fischer', 'Gupta', 'Horvat', 'Ito', 'Jansen', 'Khan', 'López', 'Mbeki'];
+        $users = [];
+        for ($i = count($ids()) + 1; $i <= $size; $i++) {
+            $users[] = (object) ['username' => sprintf('crowd%05d', $i), 'firstname' => $first[$i % count($first)],
+                'lastname' => $last[intdiv($i, count($first)) % count($last)] . " $i", 'email' => "crowd$i@example.invalid",
+                'confirmed' => 1, 'mnethostid' => $CFG->mnet_localhost_id, 'auth' => 'manual', 'timecreated' => time()];
+        }
+        $DB->insert_records('user', $users);
+        $enrol = $DB->get_field('enrol', 'id', ['courseid' => $course->id, 'enrol' => 'manual'], MUST_EXIST);
+        $role = $DB->get_field('role', 'id', ['shortname' => 'student'], MUST_EXIST);
+        $new = array_diff($ids(), $DB->get_fieldset_select('user_enrolments', 'userid', 'enrolid = ?', [$enrol]));
+        $DB->insert_records('user_enrolments', array_map(fn($id) => (object) ['enrolid' => $enrol, 'userid' => $id,
+            'status' => ENROL_USER_ACTIVE, 'timecreated' => time(), 'timemodified' => time()], $new));
+        $DB->insert_records('role_assignments', array_map(fn($id) => (object) ['roleid' => $role, 'userid' => $id,
+            'contextid' => context_course::instance($course->id)->id, 'timemodified' => time(), 'component' => ''], $new));
+    }
+    return array_slice($ids(), 0, $size);
+}
+
 /** The course, its people and its two quizzes. */
 function build(): void {
     $generator = phpunit_util::get_data_generator();
@@ -135,6 +167,9 @@ function build(): void {
 if (isset($options['quiz'])) {
     $course = $DB->get_record('course', ['shortname' => 'MATHS'], '*', MUST_EXIST);
     echo json_encode(add_quiz($course, json_decode($options['quiz'], true, 16, JSON_THROW_ON_ERROR))), "\n";
+} else if (isset($options['crowd'])) {
+    $course = $DB->get_record('course', ['shortname' => 'MATHS'], '*', MUST_EXIST);
+    echo json_encode(enrol_crowd($course, (int) $options['crowd'])), "\n";
 } else if (isset($options['config'])) {
     foreach (json_decode($options['config'], true, 16, JSON_THROW_ON_ERROR) as $plugin => $settings) {
         foreach ($settings as $name => $value) {

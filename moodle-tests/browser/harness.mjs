@@ -41,6 +41,9 @@ const php = (...args) => at('es_php', join(work, 'site.php'), `--moodle=${env.ES
 /** Adds a quiz to the course; see add_quiz in site.php. */
 export const makeQuiz = spec => JSON.parse(php(`--quiz=${JSON.stringify(spec)}`).trim().split('\n').pop());
 
+/** Enrols so many students more; their ids. */
+export const enrolCrowd = size => JSON.parse(php(`--crowd=${size}`).trim().split('\n').pop());
+
 /** Sets site settings, {plugin: {name: value}}. */
 export const configure = settings => php(`--config=${JSON.stringify(settings)}`);
 

@@ -43,6 +43,9 @@ const MAX_NAMES = 500;
 /** Milliseconds between two signs to Moodle that somebody sits here. */
 const TOUCH = 300000;
 
+/** Filters that are there even if nobody is like this. */
+const ALWAYS = ['all', 'here', 'away', 'gone'];
+
 /** Signs that have a name in the reader's language; the others are queries, by their own names. */
 const SIGNS = ['hidden', 'pasted', 'copied', 'offline', 'sametime', 'addresses', 'agents'];
 
@@ -249,6 +252,8 @@ class Board {
         this.root.querySelectorAll('[data-filter]').forEach(button => {
             const number = button.querySelector('[data-region=number]');
             number.textContent = counts[button.dataset.filter] ?? 0;
+            button.hidden = !counts[button.dataset.filter] && this.wanted.filter !== button.dataset.filter
+                && !ALWAYS.includes(button.dataset.filter);
         });
         this.grid.root.setAttribute('aria-busy', 'false');
         this.grid.root.hidden = !rows.length;
@@ -333,7 +338,7 @@ class Board {
             status: since ? this.text('since', {status: this.text(status), time: this.time(since)}) : this.text(status),
             questions,
             progress: row ? `${row.answered}/${row.slots}` : '',
-            share: row ? row.answered / Math.max(1, row.slots) : 0,
+            share: row ? row.answered / Math.max(1, row.slots) : null,
             timeleft: left === null ? '' : duration(left),
             signals: Model.signs(row).map(([name, number]) => this.signText(name, number)).join(' · '),
             help: call ? this.callText(call) : '',

@@ -235,6 +235,7 @@ export default class Grid {
         setAttribute(row.element, 'data-status', said.state);
         ['progress', 'timeleft', 'signals'].forEach(column => setText(row.cells[column], said[column]));
         setAttribute(row.cells.signals, 'title', said.signals || null);
+        row.bar.parentNode.hidden = said.share === null;
         const width = `${said.share * 100}%`;
         if (row.bar.style.width !== width) {
             row.bar.style.width = width;
