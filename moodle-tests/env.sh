@@ -51,10 +51,14 @@ es_spawn() { # name, command...
 
 es_hash() { cat -- "$@" | sha256sum | cut -c1-16; }
 
+# The code that a web server serves: from Moodle 5.1 on in a folder of its own, beside
+# config.php, vendor and admin/cli.
+es_code() { if [ -d "$1/public/mod/quiz" ]; then echo "$1/public"; else echo "$1"; fi; }
+
 # Prints the Moodle source tree; fails where none is to be had.
 es_find_moodle() {
     for dir in "${MOODLE_DIR:-}" "$cache/moodle-4.5"; do
-        [ -n "$dir" ] && [ -f "$dir/version.php" ] && [ -f "$dir/mod/quiz/attempt.php" ] && { echo "$dir"; return 0; }
+        [ -n "$dir" ] && [ -f "$(es_code "$dir")/version.php" ] && [ -f "$(es_code "$dir")/mod/quiz/attempt.php" ] && { echo "$dir"; return 0; }
     done
     command -v git >/dev/null || return 1
     mkdir -p "$cache"
@@ -173,13 +177,14 @@ es_copy() {
         (cd "$moodle" && tar cf - --exclude=./.git --exclude=./node_modules --exclude=./config.php .) | (cd "$site" && tar xf - --no-same-owner)
         touch "$site/.complete"
     fi
+    code=$(es_code "$site")
     es_plugin
     es_config
 }
 
 es_plugin() {
-    rm -rf "$site/local/examstream"
-    [ "${1:-}" = none ] || [ ! -f "$repo/moodle-plugin/version.php" ] || cp -R "$repo/moodle-plugin" "$site/local/examstream"
+    rm -rf "$code/local/examstream"
+    [ "${1:-}" = none ] || [ ! -f "$repo/moodle-plugin/version.php" ] || cp -R "$repo/moodle-plugin" "$code/local/examstream"
 }
 
 es_config() {
@@ -262,7 +267,7 @@ es_snapshot() { # name key builder
     echo "$2" > "$work/snapshot.$1"
 }
 
-es_versions() { cat "$moodle/version.php"; php -r 'echo PHP_VERSION;'; mariadb --version; }
+es_versions() { cat "$(es_code "$moodle")/version.php"; php -r 'echo PHP_VERSION;'; mariadb --version; }
 
 # Everything of the plugin that installing it reads.
 es_plugin_key() {
@@ -325,7 +330,7 @@ es_build_phpunit() {
     mkdir -p "$work/moodledata" "$work/phpunitdata"; chown "$web" "$work/moodledata" "$work/phpunitdata"
     es_db_start
     say "installing Moodle for PHPUnit (some minutes, once per change of the plugin's db/)"
-    es_php "$site/admin/tool/phpunit/cli/util.php" --install > "$work/log/phpunit-install.log" 2>&1 ||
+    es_php "$code/admin/tool/phpunit/cli/util.php" --install > "$work/log/phpunit-install.log" 2>&1 ||
         die "Moodle's PHPUnit site cannot be installed: $(tail -n 5 "$work/log/phpunit-install.log")"
 }
 
@@ -333,7 +338,7 @@ es_phpunit() { # arguments for phpunit
     es_phpunit_tools
     es_snapshot phpunit "$({ es_versions; es_plugin_key; } | es_hash)" es_build_phpunit
     chown "$web" "$site"
-    es_php "$site/admin/tool/phpunit/cli/util.php" --buildconfig > "$work/log/phpunit-config.log" 2>&1 || die "phpunit.xml cannot be written"
+    es_php "$code/admin/tool/phpunit/cli/util.php" --buildconfig > "$work/log/phpunit-config.log" 2>&1 || die "phpunit.xml cannot be written"
     (cd "$site" && es_php vendor/bin/phpunit "$@")
 }
 
@@ -342,7 +347,7 @@ es_phpunit_stock() {
     es_plugin none
     es_phpunit_tools
     es_snapshot phpunit-stock "$(es_versions | es_hash)" es_build_phpunit
-    es_php "$site/admin/tool/phpunit/cli/util.php" --buildconfig > "$work/log/phpunit-config.log" 2>&1 || die "phpunit.xml cannot be written"
+    es_php "$code/admin/tool/phpunit/cli/util.php" --buildconfig > "$work/log/phpunit-config.log" 2>&1 || die "phpunit.xml cannot be written"
     (cd "$site" && es_php vendor/bin/phpunit "$@")
     set -- $?
     es_plugin
@@ -389,7 +394,7 @@ es_node() {
     modules=$(es_npm "$here/browser") || die "npm cannot install playwright-core"
     chromium=$(es_chromium) || die "no Chromium is to be had: install the package chromium"
     mkdir -p "$work/profiles"
-    ES_URL=http://127.0.0.1:$http_port ES_WORK=$work ES_SITE=$site ES_PASSWORD=$PASSWORD ES_MODULES=$modules ES_RUN=$here/run.sh \
+    ES_URL=http://127.0.0.1:$http_port ES_WORK=$work ES_SITE=$site ES_CODE=$code ES_PASSWORD=$PASSWORD ES_MODULES=$modules ES_RUN=$here/run.sh \
         ES_PROFILES=$work/profiles ES_CHROMIUM=$chromium ES_RECORDS=${ES_RECORDS:-$work/serve/cold} node "$@"
 }
 
@@ -447,7 +452,7 @@ http {
     scgi_temp_path $work/tmp/scgi;
     server {
         listen 127.0.0.1:$http_port;
-        root $site;
+        root $code;
         index index.php;
         location ~ ^(.+\.php)(/.*)?\$ {
             include /etc/nginx/fastcgi_params;
@@ -467,7 +472,7 @@ NGINX
 
 # What a function needs that is called from another process.
 es_vars() {
-    for name in moodle site http_port redis_port serve_port; do
+    for name in moodle site code http_port redis_port serve_port; do
         eval "printf '%s=%s\n' $name \"\${$name:-}\""
     done > "$work/vars"
 }
@@ -496,6 +501,7 @@ es_amd() {
     ' "$moodle/package.json" "$work/grunt"
     modules=$(es_npm "$work/grunt") || die "npm cannot install Moodle's build tools"
     ln -sfn "$modules" "$site/node_modules"
-    (cd "$site" && node node_modules/grunt/bin/grunt amd --root=local/examstream --max-lint-warnings=0) > "$work/log/grunt.log" 2>&1 ||
+    root=${code#"$site"}/local/examstream
+    (cd "$site" && node node_modules/grunt/bin/grunt amd --root="${root#/}" --max-lint-warnings=0) > "$work/log/grunt.log" 2>&1 ||
         { cat "$work/log/grunt.log" >&2; die "Moodle's grunt refuses moodle-plugin/amd"; }
 }

@@ -48,7 +48,7 @@ need_tools() {
         php -m | grep -qix "$extension" || missing="$missing $extension"
     done
     [ -z "$missing" ] || skip "PHP has no extension:$missing"
-    if grep -q "^\$branch *= *'405'" "$moodle/version.php" && php -r 'exit((int) (PHP_VERSION_ID < 80400));'; then
+    if grep -q "^\$branch *= *'405'" "$(es_code "$moodle")/version.php" && php -r 'exit((int) (PHP_VERSION_ID < 80400));'; then
         skip "Moodle 4.5 runs on PHP 8.1 to 8.3, and this is $(php -r 'echo PHP_VERSION;')"
     fi
 }
@@ -111,7 +111,7 @@ amd)
     need_moodle; es_begin; es_copy
     es_amd
     rm -rf "$repo/moodle-plugin/amd/build"
-    cp -R "$site/local/examstream/amd/build" "$repo/moodle-plugin/amd/build"
+    cp -R "$code/local/examstream/amd/build" "$repo/moodle-plugin/amd/build"
     ;;
 at) # work directory, function, arguments: the browser tests handle the servers of a running site by this
     work=$1; shift

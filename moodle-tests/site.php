@@ -31,7 +31,7 @@ define('CLI_SCRIPT', true);
 $options = getopt('', ['moodle:', 'quiz:', 'config:', 'crowd:']);
 require($options['moodle'] . '/config.php');
 // Core's test questions are written as test helpers, and those want PHPUnit.
-require_once($CFG->dirroot . '/vendor/autoload.php');
+require_once($options['moodle'] . '/vendor/autoload.php');
 require_once($CFG->libdir . '/testing/generator/lib.php');
 require_once($CFG->libdir . '/phpunit/classes/util.php');
 require_once($CFG->dirroot . '/mod/quiz/locallib.php');

@@ -21,6 +21,7 @@ use local_examstream\local\attempts;
 use local_examstream\local\backend;
 use local_examstream\local\capture;
 use local_examstream\local\closed;
+use local_examstream\local\erasures;
 use local_examstream\local\page;
 use local_examstream\local\reporter;
 use local_examstream\local\saved_response;
@@ -168,12 +169,17 @@ final class observer {
     }
 
     /**
-     * An attempt was deleted; its page may still be open.
+     * An attempt was deleted; its page may still be open, and the stream has it.
      *
      * @param base $event
      */
     public static function attempt_deleted(base $event): void {
         self::close($event->objectid);
+        try {
+            erasures::request_deleted((int) $event->objectid);
+        } catch (\Throwable $e) {
+            site::note('noting a deleted attempt', $e);
+        }
     }
 
     /**

@@ -47,6 +47,19 @@ function xmldb_local_examstream_upgrade($oldversion): bool {
         }
         upgrade_plugin_savepoint(true, 2026112300, 'local', 'examstream');
     }
+    if ($oldversion < 2026112302) {
+        $table = new xmldb_table('local_examstream_erasure');
+        $table->add_field('id', XMLDB_TYPE_INTEGER, '10', null, XMLDB_NOTNULL, XMLDB_SEQUENCE);
+        $table->add_field('site', XMLDB_TYPE_CHAR, '64', null, XMLDB_NOTNULL);
+        $table->add_field('attempt', XMLDB_TYPE_INTEGER, '10', null, XMLDB_NOTNULL);
+        $table->add_field('timecreated', XMLDB_TYPE_INTEGER, '10', null, XMLDB_NOTNULL);
+        $table->add_key('primary', XMLDB_KEY_PRIMARY, ['id']);
+        $table->add_index('attemptsite', XMLDB_INDEX_UNIQUE, ['attempt', 'site']);
+        if (!$DB->get_manager()->table_exists($table)) {
+            $DB->get_manager()->create_table($table);
+        }
+        upgrade_plugin_savepoint(true, 2026112302, 'local', 'examstream');
+    }
     \local_examstream\local\keys::publish();
     return true;
 }

@@ -66,7 +66,7 @@ const record = () => ({
         fields: {':sequencecheck': '1', ':flagged': '0', answer: `frog ${seq}`}}],
 });
 const json = {method: 'POST', headers: {'Content-Type': 'application/json', cookie}};
-writeFileSync(join(process.env.ES_SITE, 'bare.php'), "<?php\ndefine('ABORT_AFTER_CONFIG', true);\nrequire(__DIR__ . '/config.php');\necho '{}';\n");
+writeFileSync(join(process.env.ES_CODE, 'bare.php'), "<?php\ndefine('ABORT_AFTER_CONFIG', true);\nrequire(__DIR__ . '/config.php');\necho '{}';\n");
 
 const series = async() => [
     await measure('bare page', 2000, () => ({path: '/bare.php', ...json, body: '{}'})),

@@ -23,15 +23,18 @@ use core_privacy\local\request\contextlist;
 use core_privacy\local\request\userlist;
 use core_privacy\local\request\writer;
 use local_examstream\local\backend;
+use local_examstream\local\erasures;
 use local_examstream\local\resume;
 use local_examstream\local\site;
 
 /**
  * What is kept about whom.
  *
- * In Moodle's database: nothing. Answers go to the delivery stream and the state store, which this plugin writes and
- * reads but cannot delete from: their terms of retention are set there. What the state store has of an attempt is
- * exported with it; a mark that an attempt takes nothing more names the attempt only.
+ * In Moodle's database: nothing about a person. Answers, calls for help and the signs that are switched on go to the
+ * delivery stream and the state store, which this plugin writes and reads but cannot delete from. What the state store
+ * has of an attempt is exported with it. What is to be deleted is listed for the operator, see {@see erasures}; the
+ * state store forgets it by itself after the time that is set there. The list, and a mark that an attempt takes nothing
+ * more, name the attempt only.
  *
  * @package   local_examstream
  * @copyright 2026 The Exam Stream contributors
@@ -44,7 +47,7 @@ class provider implements
     #[\Override]
     public static function get_metadata(collection $collection): collection {
         $fields = [];
-        foreach (['student_id', 'attempt', 'answers', 'times', 'signals'] as $field) {
+        foreach (['student_id', 'attempt', 'answers', 'help', 'times', 'signals'] as $field) {
             $fields[$field] = "privacy:metadata:$field";
         }
         $collection->add_external_location_link('firehose', $fields, 'privacy:metadata:firehose');
@@ -105,17 +108,36 @@ class provider implements
 
     #[\Override]
     public static function delete_data_for_all_users_in_context(\context $context): void {
-        // Moodle's database has nothing of it; see the description of the external locations.
+        self::request_erasure($context, '', []);
     }
 
     #[\Override]
     public static function delete_data_for_user(approved_contextlist $contextlist): void {
-        // As above.
+        foreach ($contextlist->get_contexts() as $context) {
+            self::request_erasure($context, 'AND a.userid = :userid', ['userid' => $contextlist->get_user()->id]);
+        }
     }
 
     #[\Override]
     public static function delete_data_for_users(approved_userlist $userlist): void {
-        // As above.
+        global $DB;
+        if ($userlist->get_userids()) {
+            [$users, $params] = $DB->get_in_or_equal($userlist->get_userids(), SQL_PARAMS_NAMED);
+            self::request_erasure($userlist->get_context(), "AND a.userid $users", $params);
+        }
+    }
+
+    /**
+     * Lists attempts for erasure. The quiz may have deleted them before we are asked: those its events have listed.
+     *
+     * @param \context $context
+     * @param string $and more of the condition
+     * @param array $params
+     */
+    private static function request_erasure(\context $context, string $and, array $params): void {
+        if ($context instanceof \context_module) {
+            erasures::request('a.id IN (' . self::attempts_sql('a.id') . " $and)", ['cmid' => $context->instanceid] + $params);
+        }
     }
 
     /**

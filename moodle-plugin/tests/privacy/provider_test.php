@@ -18,8 +18,11 @@ namespace local_examstream\privacy;
 
 use core_privacy\local\metadata\collection;
 use core_privacy\local\request\approved_contextlist;
+use core_privacy\local\request\approved_userlist;
 use core_privacy\local\request\userlist;
 use core_privacy\local\request\writer;
+use local_examstream\local\erasures;
+use local_examstream\local\site;
 use local_examstream\stream_testcase;
 
 defined('MOODLE_INTERNAL') || die();
@@ -33,6 +36,7 @@ require_once(__DIR__ . '/../fixtures/stream_testcase.php');
  * @copyright 2026 The Exam Stream contributors
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  * @covers \local_examstream\privacy\provider
+ * @covers \local_examstream\local\erasures
  */
 final class provider_test extends stream_testcase {
     /**
@@ -68,5 +72,60 @@ final class provider_test extends stream_testcase {
         $this->assertEmpty(writer::with_context($context)->get_data($path));
         provider::export_user_data(new approved_contextlist($this->student, 'local_examstream', [$context->id]));
         $this->assertSame('frog', writer::with_context($context)->get_data($path)->slots[1]['fields']['answer']);
+    }
+
+    /**
+     * What is listed for erasure.
+     *
+     * @return int[] attempts
+     */
+    private function listed(): array {
+        $attempts = [];
+        foreach (erasures::pending() as $erasure) {
+            $this->assertSame(site::id(), $erasure->site);
+            $attempts[] = (int) $erasure->attempt;
+        }
+        return $attempts;
+    }
+
+    /**
+     * A request to delete a student's data lists the student's attempts, once, and no other's.
+     */
+    public function test_deletion_is_listed_for_the_operator(): void {
+        $this->start([['shortanswer', 'frogtoad']]);
+        $context = \context_module::instance($this->quiz->cmid);
+        $attempt = (int) $this->attempt->id;
+        $other = $this->getDataGenerator()->create_and_enrol(get_course($this->quiz->course), 'student');
+        provider::delete_data_for_user(new approved_contextlist($other, 'local_examstream', [$context->id]));
+        provider::delete_data_for_users(new approved_userlist($context, 'local_examstream', [$other->id]));
+        $this->assertSame([], $this->listed());
+
+        provider::delete_data_for_user(new approved_contextlist($this->student, 'local_examstream', [$context->id]));
+        $this->assertSame([$attempt], $this->listed());
+        provider::delete_data_for_users(new approved_userlist($context, 'local_examstream', [$this->student->id]));
+        provider::delete_data_for_all_users_in_context($context);
+        provider::delete_data_for_all_users_in_context(\context_system::instance());
+        $this->assertSame([$attempt], $this->listed());
+        erasures::done(site::id(), $attempt);
+        $this->assertSame([], $this->listed());
+    }
+
+    /**
+     * Whoever deletes an attempt, or a quiz with its attempts, has it listed.
+     *
+     * @covers \local_examstream\observer
+     */
+    public function test_deleted_attempts_are_listed(): void {
+        global $DB;
+        $this->start([['shortanswer', 'frogtoad']]);
+        $this->setAdminUser();
+        $quiz = $DB->get_record('quiz', ['id' => $this->quiz->id]);
+        quiz_delete_attempt($DB->get_record('quiz_attempts', ['id' => $this->attempt->id]), $quiz);
+        $this->assertSame([(int) $this->attempt->id], $this->listed());
+
+        $this->start([['shortanswer', 'frogtoad']]);
+        $this->setAdminUser();
+        course_delete_module($this->quiz->cmid);
+        $this->assertContains((int) $this->attempt->id, $this->listed());
     }
 }
