@@ -108,7 +108,7 @@ function lost(string $dir, int $count): int {
     $found = str_repeat("\0", intdiv($count, 8) + 1);
     $seen = 0;
     foreach (new RecursiveIteratorIterator(new RecursiveDirectoryIterator($dir, FilesystemIterator::SKIP_DOTS)) as $file) {
-        $lines = fopen((string) $file, 'r');
+        $lines = fopen((str_ends_with((string) $file, '.gz') ? 'compress.zlib://' : '') . $file, 'r');
         while (($line = fgets($lines)) !== false) {
             $n = (int) substr($line, 13, 9) - FIRST;
             $bit = 1 << ($n & 7);

@@ -7,6 +7,7 @@ import {execFileSync, spawn} from 'node:child_process';
 import {existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync} from 'node:fs';
 import {join} from 'node:path';
 import {createRequire} from 'node:module';
+import {gunzipSync} from 'node:zlib';
 
 const env = process.env;
 const {chromium} = createRequire(join(env.ES_MODULES, 'x.js'))('playwright-core');
@@ -51,9 +52,10 @@ export const configure = settings => php(`--config=${JSON.stringify(settings)}`)
 export function streamed(attempt) {
     const files = directory => readdirSync(directory).flatMap(name => {
         const path = join(directory, name);
-        return statSync(path).isDirectory() ? files(path) : path.endsWith('.jsonl') ? [path] : [];
+        return statSync(path).isDirectory() ? files(path) : /\.jsonl(\.gz)?$/.test(path) ? [path] : [];
     });
-    return files(process.env.ES_RECORDS).flatMap(path => readFileSync(path, 'utf8').split('\n').filter(Boolean))
+    const text = path => path.endsWith('.gz') ? gunzipSync(readFileSync(path)).toString() : readFileSync(path, 'utf8');
+    return files(process.env.ES_RECORDS).flatMap(path => text(path).split('\n').filter(Boolean))
         .map(line => JSON.parse(line)).filter(record => record.attempt === attempt);
 }
 

@@ -34,9 +34,9 @@ final class Serve extends Process
     /** @return \Generator<string> the lines in cold storage */
     public function lines(string $stream = 'exam'): \Generator
     {
-        foreach (glob("{$this->dir}/cold/$stream/dt=*/*.jsonl") as $part) {
-            foreach (file($part, FILE_IGNORE_NEW_LINES) as $line) {
-                yield $line;
+        foreach (glob("{$this->dir}/cold/$stream/dt=*/hour=*/*.jsonl{,.gz}", GLOB_BRACE) as $part) {
+            foreach (gzfile($part) as $line) {
+                yield rtrim($line, "\n");
             }
         }
     }

@@ -202,6 +202,8 @@ impl Rewriting {
             done.erased_bytes += erased.1;
             at(Step::Written);
         }
+        let modified = old.modified().and_then(|at| file.set_modified(at));
+        modified.map_err(Error::io(tmp))?;
         file.sync_all().map_err(Error::io(tmp))?;
         at(Step::Synced);
         check(&file, &done).map_err(Error::io(tmp))?;

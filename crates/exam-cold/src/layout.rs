@@ -58,17 +58,13 @@ pub struct Part {
     pub closed: bool,
     /// On the disk.
     pub bytes: u64,
+    /// When its last line arrived: closing and erasure leave it.
+    pub modified: SystemTime,
 }
 
 impl Part {
     pub fn stream(&self) -> &str {
         self.name.split('/').next().unwrap_or_default()
-    }
-
-    /// Microseconds since 1970 in which it was begun; `None` if the name is not one of ours.
-    pub fn begun(&self) -> Option<u64> {
-        let stem = self.path.file_name()?.to_str()?.strip_suffix(".jsonl")?;
-        stem.parse().ok()
     }
 
     /// The file it lay in when it was listed.
@@ -174,13 +170,15 @@ impl PlaceDir {
                 break listed;
             }
         };
-        found.extend(listed.into_iter().map(|(logical, (closed, bytes))| Part {
+        found.extend(listed.into_iter().map(|(logical, (closed, about))| Part {
             name: format!("{}/{logical}", self.name).into(),
             path: self.path.join(logical),
             date: self.date,
             hour: self.hour,
             closed,
-            bytes,
+            bytes: about.len(),
+            // Every Unix has it.
+            modified: about.modified().unwrap_or(SystemTime::UNIX_EPOCH),
         }));
         Ok(())
     }
@@ -194,7 +192,7 @@ impl PlaceDir {
         }
     }
 
-    fn list(&self) -> Result<BTreeMap<String, (bool, u64)>, Error> {
+    fn list(&self) -> Result<BTreeMap<String, (bool, fs::Metadata)>, Error> {
         let mut listed = BTreeMap::new();
         for file in entries(&self.path)? {
             let (logical, closed) = match file.strip_suffix(".gz") {
@@ -210,7 +208,7 @@ impl PlaceDir {
             }
             match fs::metadata(self.path.join(&file)) {
                 Ok(about) if about.is_file() => {
-                    listed.insert(logical.to_owned(), (closed, about.len()));
+                    listed.insert(logical.to_owned(), (closed, about));
                 }
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}

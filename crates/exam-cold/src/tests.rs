@@ -79,8 +79,8 @@ fn a_closed_part_reads_the_same_from_every_offset() {
     assert!(replaced.after * 20 < replaced.before, "{replaced:?}");
     let closed = all(dir.path()).pop().unwrap();
     assert_eq!(
-        (closed.name.clone(), closed.closed),
-        (part.name.clone(), true)
+        (closed.name.clone(), closed.closed, closed.modified),
+        (part.name.clone(), true, part.modified)
     );
     assert_eq!(
         (part.file(), part.path.exists()),
@@ -423,7 +423,11 @@ fn a_name_is_not_given_twice_when_the_clock_is_set_back() {
     let rewriting = Rewriting::lock(dir.path()).unwrap();
     rewriting.close(&part.path).unwrap();
     // The next microseconds are taken already, closed and not.
-    let taken = part.begun().unwrap() + 2_000_000;
+    let begun = |part: &Part| {
+        let name = part.path.file_stem().unwrap().to_str().unwrap();
+        name.parse::<u64>().unwrap()
+    };
+    let taken = begun(&part) + 2_000_000;
     for n in 0..2_000_000_u64 {
         if n % 1_000 == 0 {
             let name = part.path.with_file_name(format!("{:016}.jsonl", taken + n));
@@ -439,7 +443,7 @@ fn a_name_is_not_given_twice_when_the_clock_is_set_back() {
         .into_iter()
         .find(|p| new.contains(&p.path))
         .unwrap();
-    assert_eq!(path.begun(), Some(taken + 1));
+    assert_eq!(begun(&path), taken + 1);
 }
 
 #[test]
@@ -552,6 +556,33 @@ fn a_full_disk_leaves_the_plain_part_and_nothing_else() {
     assert!(every_line(&disk) == acknowledged && all(&disk).iter().all(|part| part.closed));
     drop((rewriting, writer));
     assert!(run(&["umount", "-l"]));
+}
+
+#[test]
+fn a_part_is_never_closed_while_it_is_begun_or_written() {
+    let dir = scratch();
+    let mut writer = Writer::new(dir.path(), 4_000);
+    let live = writer.live();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let mut closed = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..20_000 {
+                let line = format!("{{\"n\":{n}}}\n");
+                writer.append(&place(n % 3), &[line.as_bytes()]).unwrap();
+                writer.sync(&place(n % 3)).unwrap();
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            let rewriting = Rewriting::lock(dir.path()).unwrap();
+            for part in rewriting.to_close(&live).unwrap() {
+                closed += u64::from(rewriting.close(&part.path).unwrap().is_some());
+            }
+        }
+    });
+    assert!(closed > 20, "{closed}");
+    assert_eq!(every_line(dir.path()).len(), 20_000);
 }
 
 /// Any order of appending, ending, closing, erasing, starting again and following: every line comes

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,7 +30,7 @@ pub const OPEN_FILES: usize = 64;
 const LIVE_PARTS: usize = 256;
 /// An hour that is over gets stragglers, but not for longer than this.
 pub const IDLE: Duration = Duration::from_secs(600);
-/// No part is appended to for longer, so that its name tells when its lines arrived.
+/// No part is appended to for longer.
 pub const AGE: Duration = Duration::from_secs(86_400);
 
 /// Cuts off what follows the last newline of every plain part, in both trees: a write that a crash
@@ -66,9 +67,14 @@ fn cut_torn_line(path: &Path) -> io::Result<bool> {
 
 /// Which parts are being appended to. Clones are the same set.
 #[derive(Clone, Debug, Default)]
-pub struct Live(Arc<Mutex<HashSet<PathBuf>>>);
+pub struct Live(Arc<(Mutex<HashSet<PathBuf>>, AtomicU64)>);
 
 impl Live {
+    /// How many parts have been ended: another number tells that there may be one to close.
+    pub fn ended(&self) -> u64 {
+        self.0.1.load(Ordering::Relaxed)
+    }
+
     pub fn contains(&self, path: &Path) -> bool {
         self.lock().contains(path)
     }
@@ -83,7 +89,7 @@ impl Live {
 
     fn lock(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
         // Nothing can panic while it is held: a poisoned set is a whole one.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -204,6 +210,7 @@ impl Writer {
         if let Some(part) = self.parts.remove(place) {
             self.files -= usize::from(part.file.is_some());
             self.live.lock().remove(&part.path);
+            self.live.0.1.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -242,7 +249,6 @@ impl Writer {
                     self.end(&oldest);
                 }
                 let part = self.begin(place)?;
-                self.live.lock().insert(part.path.clone());
                 self.parts.insert(place.clone(), part);
                 self.files += 1;
             }
@@ -292,9 +298,15 @@ impl Writer {
             if gz(&path).exists() {
                 continue;
             }
-            match OpenOptions::new().append(true).create_new(true).open(&path) {
+            // Live before it is there: whoever closes parts must not take it for an ended one.
+            self.live.lock().insert(path.clone());
+            let made = OpenOptions::new().append(true).create_new(true).open(&path);
+            let made = made.and_then(|file| sync_dir(&dir).map(|()| file));
+            if made.is_err() {
+                self.live.lock().remove(&path);
+            }
+            match made {
                 Ok(file) => {
-                    sync_dir(&dir)?;
                     let name = path.strip_prefix(tree).ok().and_then(Path::to_str);
                     let name = name.expect("made of text above").into();
                     return Ok(LivePart {

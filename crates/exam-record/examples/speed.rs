@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use exam_record::make::{self, Attempt, Stamp};
-use exam_record::{Registers, dated_line, fold, validate_json_line};
+use exam_record::{Registers, fold, timed_line, validate_json_line};
 use serde::de::IgnoredAny;
 
 fn nanoseconds(what: &str, lines: &[String], mut work: impl FnMut(&[u8])) {
@@ -65,8 +65,8 @@ fn main() {
         nanoseconds("validate_json_line", lines, |line| {
             black_box(validate_json_line(line).is_ok());
         });
-        nanoseconds("dated_line", lines, |line| {
-            let _ = black_box(dated_line(line));
+        nanoseconds("timed_line", lines, |line| {
+            let _ = black_box(timed_line(line));
         });
     }
     nanoseconds("parse", &lines, |line| {

@@ -43,7 +43,7 @@ mod registers;
 mod view;
 
 pub use board::{Board, BoardRow};
-pub use date::{Date, dated_line, event_time};
+pub use date::{event_time, timed_line};
 pub use fold::{Folded, Op, fold};
 pub use json::{
     MAX_DEPTH, MAX_RECORD, NotJson, members, string_bytes, validate_json_line,

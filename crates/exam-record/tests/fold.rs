@@ -319,7 +319,7 @@ proptest! {
             prop_assert!(serde_json::to_string(&view).is_ok());
             prop_assert!(serde_json::to_string(&BoardRow::new(&folded.key, &registers)).is_ok());
         }
-        let _ = exam_record::dated_line(&line);
+        let _ = exam_record::timed_line(&line);
     }
 
     #[test]
@@ -885,27 +885,23 @@ fn a_field_of_the_wrong_type_is_named() {
 }
 
 #[test]
-fn the_date_of_a_line_is_its_event_time_in_utc() {
-    let date = |line: &str| exam_record::dated_line(line.as_bytes()).ok()?.1;
-    assert_eq!(date(r#"{"v":1,"ts":1763800000.5}"#), Some((2025, 11, 22)));
-    assert_eq!(
-        date(r#"{"fields":{"ts":0,"x":"\"ts\":0"},"ts":1763800000}"#),
-        Some((2025, 11, 22))
-    );
-    assert_eq!(
-        date(r#"{"status":"s1","student_id":3,"timestamp":1.6312066665E9}"#),
-        Some((2021, 9, 9))
-    );
-    for (seconds, expected) in [
-        (0u64, (1970, 1, 1)),
-        (951_782_399, (2000, 2, 28)),
-        (951_782_400, (2000, 2, 29)),
-        (951_868_800, (2000, 3, 1)),
-        (4_107_542_399, (2100, 2, 28)),
-        (4_107_542_400, (2100, 3, 1)),
-        (253_402_300_799, (9999, 12, 31)),
+fn a_line_is_read_for_its_form_and_its_event_time_at_once() {
+    let time = |line: &str| exam_record::timed_line(line.as_bytes()).ok()?.1;
+    for (line, micros) in [
+        (r#"{"v":1,"ts":1763800000.5}"#, 1_763_800_000_500_000),
+        (
+            r#"{"fields":{"ts":0,"x":"\"ts\":0"},"ts":1763800000}"#,
+            1_763_800_000_000_000,
+        ),
+        (
+            r#"{"status":"s1","student_id":3,"timestamp":1.6312066665E9}"#,
+            1_631_206_666_500_000,
+        ),
+        (r#"{"ts":0}"#, 0),
+        (r#"{"ts":253402300799}"#, 253_402_300_799_000_000),
     ] {
-        assert_eq!(date(&format!(r#"{{"ts":{seconds}}}"#)), Some(expected));
+        assert_eq!(time(line), Some(micros), "{line}");
+        assert_eq!(exam_record::event_time(line.as_bytes()), Some(micros));
     }
     for line in [
         "",
@@ -915,6 +911,6 @@ fn the_date_of_a_line_is_its_event_time_in_utc() {
         r#"{"user":"x","status":"1"}"#,
         r#"{"ts":-1}"#,
     ] {
-        assert_eq!(date(line), None, "{line}");
+        assert_eq!(time(line), None, "{line}");
     }
 }

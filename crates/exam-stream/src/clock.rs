@@ -1,9 +1,9 @@
-//! Calendar arithmetic in UTC: days since 1970 to dates and back.
+//! The time now, and times as HTTP and AWS write them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Year, month, day (UTC).
-pub type Date = (i32, u8, u8);
+use exam_cold::Hour;
+use exam_cold::calendar::{date, day};
 
 pub fn since_epoch() -> Duration {
     // A clock before 1970 is a clock that was never set: zero says that as well.
@@ -12,37 +12,8 @@ pub fn since_epoch() -> Duration {
         .unwrap_or_default()
 }
 
-pub fn today() -> Date {
-    date((since_epoch().as_secs() / 86_400) as i64)
-}
-
-/// The date of a day counted from 1970-01-01 (Howard Hinnant's `civil_from_days`).
-pub fn date(days: i64) -> Date {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year as i32, month as u8, day as u8)
-}
-
-/// The day, counted from 1970-01-01, of a date.
-pub fn day((year, month, day): Date) -> i64 {
-    let (month, day) = (i64::from(month), i64::from(day));
-    let year = i64::from(year) - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+pub fn this_hour() -> Hour {
+    Hour::of_micros(since_epoch().as_micros() as u64)
 }
 
 /// `20261122T084039Z`, the form of `X-Amz-Date`.
@@ -92,15 +63,6 @@ pub fn parse_http(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_and_days_are_inverse_over_leap_years_and_before_1970() {
-        for days in -200_000..200_000 {
-            assert_eq!(day(date(days)), days);
-        }
-        assert_eq!(date(0), (1970, 1, 1));
-        assert_eq!(date(11_016), (2000, 2, 29));
-    }
 
     #[test]
     fn a_compact_time_reads_back_and_a_bad_one_does_not() {

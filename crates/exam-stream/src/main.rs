@@ -6,7 +6,6 @@
 //! for a command line it does not understand.
 
 mod clock;
-mod cold;
 mod doctor;
 mod drain;
 mod exam;

@@ -156,7 +156,7 @@ fn read(
     {
         progress.set_style(style);
     }
-    let queue = Mutex::new(source.pieces());
+    let queue = Mutex::new(source.pieces()?);
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let work = || -> anyhow::Result<(Count, HashMap<AttemptKey, Registers>)> {
         let mut sink = match into {

@@ -363,12 +363,19 @@ async fn with_a_key_only_its_holder_may_call() {
 }
 
 #[tokio::test]
-async fn kill_9_under_load_loses_nothing_acknowledged() {
+async fn kill_9_under_load_loses_nothing_acknowledged_and_the_state_is_exact() {
     let dir = scratch();
+    let redis = Redis::start();
+    let url = redis.as_ref().map_or_else(String::new, Redis::url);
+    // Parts are ended, and closed, many times a second.
+    let mut arguments = vec!["--part-mib", "1"];
+    if redis.is_some() {
+        arguments.extend(["--state", &url]);
+    }
     let mut acknowledged = BTreeSet::new();
-    let mut kills = 0;
-    while kills < 5 {
-        let mut serve = Serve::start(dir.path(), &["--part-mib", "1"]);
+    let kills = 8;
+    for kill in 0..kills {
+        let mut serve = Serve::start(dir.path(), &arguments);
         let url = serve.url.clone();
         let senders: Vec<_> = (0..4)
             .map(|sender| {
@@ -379,15 +386,14 @@ async fn kill_9_under_load_loses_nothing_acknowledged() {
                         return acknowledged;
                     };
                     for call in 0.. {
-                        let ids: Vec<String> = (0..200)
-                            .map(|n| format!("{{\"id\":\"{kills}-{sender}-{call}-{n}\"}}"))
-                            .collect();
+                        let first = ((kill * 4 + sender) * 10_000 + call) * 200;
+                        let lines: Vec<String> = (first..first + 200).map(answer).collect();
                         match client
-                            .call("PutRecordBatch", batch("exam", &[ids.join("\n")]))
+                            .call("PutRecordBatch", batch("exam", &[lines.join("\n")]))
                             .await
                         {
                             Ok(answer) if answer.status == StatusCode::OK => {
-                                acknowledged.extend(ids)
+                                acknowledged.extend(lines)
                             }
                             _ => break,
                         }
@@ -396,24 +402,38 @@ async fn kill_9_under_load_loses_nothing_acknowledged() {
                 })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(150..600))).await;
         serve.kill();
         for sender in senders {
             acknowledged.extend(sender.await.unwrap());
         }
-        kills += 1;
     }
-    // The last start cuts what the last kill tore.
-    Serve::start(dir.path(), &[]).terminate();
+    // The last start cuts what the last kill tore, and closes what it left.
+    let mut serve = Serve::start(dir.path(), &arguments);
     let stored: BTreeSet<String> = lines(dir.path(), "cold").into_iter().collect();
     let lost = acknowledged.difference(&stored).count();
+    let closed = files(dir.path());
+    let closed = closed
+        .iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "gz"));
+    let closed = closed.count();
     println!(
-        "{} acknowledged, {} stored, {lost} lost in {kills} kills",
+        "{} acknowledged, {} stored, {lost} lost in {kills} kills; {closed} parts closed",
         acknowledged.len(),
-        stored.len()
+        stored.len(),
     );
     assert!(acknowledged.len() > 1_000);
+    assert!(closed > 0);
     assert_eq!(lost, 0);
+    if redis.is_some() {
+        let data = dir.path().to_str().unwrap();
+        until("the state is what cold storage says", || {
+            exam_stream(&["rebuild", data, "--check", &url])
+                .status
+                .success()
+        });
+    }
+    assert_eq!(serve.terminate(), Some(0));
 }
 
 #[tokio::test]

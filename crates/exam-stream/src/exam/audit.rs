@@ -1,11 +1,10 @@
 //! Counts what is in cold storage, record by record.
 
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::path::Path;
 
-use anyhow::Context;
+use exam_cold::{Select, Tree};
 
 /// What is kept of an id. Two of 10 million ids share a hash once in some
 /// 370,000 runs; then one lost record would go unseen.
@@ -30,27 +29,16 @@ pub fn audit(cold: &Path, mut accepted: Vec<u64>) -> anyhow::Result<Audit> {
     accepted.dedup();
     let mut found = vec![false; accepted.len()];
     let mut lines = 0;
-    let mut folders = vec![cold.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let entries = std::fs::read_dir(&folder)
-            .with_context(|| format!("cannot read cold storage {}", folder.display()))?;
-        for entry in entries {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
-            } else if entry.path().extension().is_some_and(|name| name == "jsonl") {
-                let mut file = BufReader::with_capacity(1 << 20, File::open(entry.path())?);
-                let mut line = Vec::new();
-                while file.read_until(b'\n', &mut line)? > 0 {
-                    lines += 1;
-                    if let Some(index) =
-                        id(&line).and_then(|id| accepted.binary_search(&hash(id)).ok())
-                    {
-                        found[index] = true;
-                    }
-                    line.clear();
-                }
+    let dir = cold.parent().unwrap_or(cold);
+    for part in exam_cold::parts(dir, Tree::Cold, &Select::default())? {
+        let mut part = part.open(0)?;
+        let mut line = Vec::new();
+        while part.read_until(b'\n', &mut line)? > 0 {
+            lines += 1;
+            if let Some(index) = id(&line).and_then(|id| accepted.binary_search(&hash(id)).ok()) {
+                found[index] = true;
             }
+            line.clear();
         }
     }
     let lost = found.iter().filter(|found| !**found).count() as u64;
@@ -74,13 +62,14 @@ mod tests {
 
     #[test]
     fn a_record_that_is_in_no_file_is_lost() {
-        let cold = tempfile::tempdir().unwrap();
-        let day = cold.path().join("dt=2026-11-22");
-        std::fs::create_dir(&day).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let cold = dir.path().join("cold");
+        let day = cold.join("exam/dt=2026-11-22/hour=09");
+        std::fs::create_dir_all(&day).unwrap();
         let lines = "{\"v\":1,\"id\":\"a\"}\n{\"v\":1,\"id\":\"a\"}\n{\"v\":1,\"id\":\"b\"}\n";
         std::fs::write(day.join("1.jsonl"), lines).unwrap();
         let ids = [b"a", b"b", b"c", b"a"].map(|id| hash(id)).to_vec();
-        let audit = audit(cold.path(), ids).unwrap();
+        let audit = audit(&cold, ids).unwrap();
         assert_eq!((audit.lines, audit.accepted, audit.lost), (3, 3, 1));
     }
 }

@@ -1,13 +1,16 @@
 //! Where `rebuild` reads: files in pieces, segments of a spool, its quarantine.
+//!
+//! Cold storage that a `serve` writes stands still meanwhile: lines are added, but no
+//! part is closed, erased in or removed while this is read.
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use exam_spool::{Cursor, ReadState, SegmentName, Skipped, Spool};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
 
 /// A file is read in pieces of this size, by any thread.
@@ -21,6 +24,7 @@ pub struct Source {
     files: Vec<(PathBuf, u64)>,
     spool: Option<Spool>,
     segments: Vec<(SegmentName, u64)>,
+    _still: Vec<File>,
 }
 
 /// What one thread reads at a time.
@@ -31,8 +35,10 @@ pub enum Piece {
         from: u64,
         to: u64,
     },
+    /// Gzip members: of a closed part one, of any other file all.
     Gzip {
         path: PathBuf,
+        at: u64,
         bytes: u64,
     },
     Segment {
@@ -50,6 +56,9 @@ impl Source {
             // Of a serve's directory, the tree of lines: `unparsed` holds none.
             let cold = path.join("cold");
             let root = if cold.is_dir() { &cold } else { path };
+            for dir in root.ancestors() {
+                source._still.extend(exam_cold::hold_still(dir)?);
+            }
             source
                 .add(root)
                 .with_context(|| format!("reading {}", root.display()))?;
@@ -69,6 +78,10 @@ impl Source {
                 "{} is Parquet: give the JSON lines it was made from",
                 path.display()
             );
+        }
+        // What an interrupted closing left; its part is still there.
+        if path.extension().is_some_and(|e| e == "tmp") {
+            return Ok(());
         }
         self.bytes += about.len();
         self.files.push((path.to_owned(), about.len()));
@@ -107,15 +120,22 @@ impl Source {
         }
     }
 
-    pub fn pieces(&self) -> Vec<Piece> {
+    pub fn pieces(&self) -> anyhow::Result<Vec<Piece>> {
         let mut pieces = Vec::new();
         for (path, bytes) in &self.files {
             let path = path.clone();
             if path.extension().is_some_and(|e| e == "gz") {
-                pieces.push(Piece::Gzip {
-                    path,
-                    bytes: *bytes,
-                });
+                let members = File::open(&path).and_then(|file| exam_cold::members(&file));
+                let members = members.with_context(|| path.display().to_string())?;
+                let ranges = match members {
+                    Some(members) => members.iter().map(|m| (m.at, m.bytes)).collect(),
+                    None => vec![(0, *bytes)],
+                };
+                pieces.extend(ranges.into_iter().map(|(at, bytes)| Piece::Gzip {
+                    path: path.clone(),
+                    at,
+                    bytes,
+                }));
                 continue;
             }
             for from in (0..*bytes).step_by(PIECE as usize) {
@@ -134,7 +154,7 @@ impl Source {
             }
             pieces.push(Piece::Quarantine(spool.clone()));
         }
-        pieces
+        Ok(pieces)
     }
 }
 
@@ -160,9 +180,11 @@ impl Piece {
                 }
                 whole_lines(file, to.saturating_sub(at), each)
             }
-            Piece::Gzip { path, .. } => {
-                let file = BufReader::with_capacity(READ, MultiGzDecoder::new(File::open(path)?));
-                whole_lines(file, u64::MAX, each)
+            Piece::Gzip { path, at, bytes } => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(*at))?;
+                let lines = MultiGzDecoder::new(BufReader::new(file.take(*bytes)));
+                whole_lines(BufReader::with_capacity(READ, lines), u64::MAX, each)
             }
             Piece::Segment { spool, name, .. } => segment_lines(spool, name.clone(), each),
             Piece::Quarantine(spool) => {
@@ -267,7 +289,7 @@ mod tests {
 
     fn lines_of(source: &Source) -> Vec<String> {
         let mut all = Vec::new();
-        for piece in source.pieces() {
+        for piece in source.pieces().unwrap() {
             piece
                 .lines(&mut |line| {
                     all.push(String::from_utf8(line.to_vec())?);

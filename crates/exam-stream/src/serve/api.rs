@@ -21,7 +21,7 @@ use super::lines::Sorter;
 use super::metrics::Metrics;
 use super::sigv4::Key;
 use super::streams::{Stream, Streams, is_name};
-use super::writer::Group;
+use super::writer::{Group, Work};
 use crate::clock;
 
 // The limits of PutRecordBatch: docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html
@@ -43,7 +43,7 @@ pub type Answer = Response<Full<Bytes>>;
 
 pub struct Api {
     pub streams: Streams,
-    pub groups: mpsc::UnboundedSender<Group>,
+    pub writer: mpsc::UnboundedSender<Work>,
     pub key: Option<Key>,
     pub metrics: Arc<Metrics>,
     pub folds: bool,
@@ -151,7 +151,7 @@ struct ListDeliveryStreams {
 impl Api {
     pub fn new(
         streams: Streams,
-        groups: mpsc::UnboundedSender<Group>,
+        writer: mpsc::UnboundedSender<Work>,
         key: Option<Key>,
         metrics: Arc<Metrics>,
         folds: bool,
@@ -159,7 +159,7 @@ impl Api {
         let memory = Semaphore::new(BODIES_BYTES);
         Api {
             streams,
-            groups,
+            writer,
             key,
             metrics,
             folds,
@@ -285,7 +285,7 @@ impl Api {
 
     /// Returns once every byte is durable.
     async fn store(&self, stream: &Stream, blobs: &Blobs) -> Result<(), ApiError> {
-        let mut sorter = Sorter::new(stream.name.clone(), clock::today());
+        let mut sorter = Sorter::new(stream.name.clone(), clock::this_hour());
         for blob in blobs.iter() {
             sorter.add(blob);
         }
@@ -295,7 +295,7 @@ impl Api {
             chunks: sorter.into_chunks(),
             done,
         };
-        if self.groups.send(group).is_err() {
+        if self.writer.send(Work::Group(group)).is_err() {
             return Err(ApiError::server(
                 "ServiceUnavailableException",
                 "shutting down",

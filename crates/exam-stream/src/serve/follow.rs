@@ -8,26 +8,24 @@
 //! - What arrives now goes first; older parts follow, the newest first.
 //! - A store that does not answer is asked again, later and later. Nothing that
 //!   receives records ever waits for it.
-//! - Memory: one piece of a part, whatever is left to fold.
+//! - Memory: one piece of a part, whatever is left to fold: some 20,000 records,
+//!   of which only winners travel.
+//! - A part is read by its name and offset, closed or not. One that is gone or
+//!   damaged is left out, and stops no other.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use exam_cold::Part;
 use exam_state::{FoldBatch, Position, StateError, StateStore};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use super::metrics::Metrics;
 use super::writer::Committed;
-use crate::cold::Part;
 
-/// Bytes of lines folded at once: some 20,000 records, of which only winners travel.
-const PIECE: u64 = 4 << 20;
 const CHECK: Duration = Duration::from_secs(1);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// As long after the last record is what is left folded when `serve` ends.
@@ -38,6 +36,8 @@ pub struct Follower {
     /// Names this cold storage in the store.
     id: String,
     store: Arc<dyn StateStore>,
+    /// Held while lines are in memory.
+    folding: Arc<Mutex<()>>,
     committed: Arc<Committed>,
     metrics: Arc<Metrics>,
     parts: BTreeMap<Arc<str>, Progress>,
@@ -68,7 +68,7 @@ impl Progress {
 
 enum Error {
     State(StateError),
-    Read(Arc<str>, io::Error),
+    Read(Arc<str>, exam_cold::Error),
 }
 
 impl From<StateError> for Error {
@@ -83,25 +83,25 @@ impl Follower {
         id: String,
         parts: Vec<Part>,
         store: Arc<dyn StateStore>,
+        folding: Arc<Mutex<()>>,
         committed: Arc<Committed>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let progress = |part: Part| {
-            (
-                part.name.into(),
-                Progress {
-                    len: part.len,
-                    folded: None,
-                },
-            )
+        let progress = |part: Part| match part.length() {
+            Ok(len) => Some((part.name, Progress { len, folded: None })),
+            Err(error) => {
+                tracing::error!(%error, "its lines are not folded");
+                None
+            }
         };
         Follower {
             dir: dir.join("cold"),
             id,
             store,
+            folding,
             committed,
             metrics,
-            parts: parts.into_iter().map(progress).collect(),
+            parts: parts.into_iter().filter_map(progress).collect(),
             live: Vec::new(),
             backlog: BTreeMap::new(),
             loaded: false,
@@ -147,8 +147,13 @@ impl Follower {
                     self.metrics.refills.add(1);
                     self.loaded = false;
                 }
-                Err(Error::Read(part, error)) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Error::Read(part, error)) if error.is_gone() => {
                     tracing::info!(%part, "is gone from cold storage");
+                    self.parts.remove(&part);
+                    self.loaded = false;
+                }
+                Err(Error::Read(part, error @ exam_cold::Error::Damaged { .. })) => {
+                    tracing::error!(%error, "its lines are not folded");
                     self.parts.remove(&part);
                     self.loaded = false;
                 }
@@ -260,16 +265,20 @@ impl Follower {
             return Ok(false);
         }
         let from = progress.folded.unwrap_or(0);
-        self.buffer
-            .resize(progress.pending().min(PIECE) as usize, 0);
-        let read = File::open(self.dir.join(&**name))
-            .and_then(|file| file.read_exact_at(&mut self.buffer, from));
-        read.map_err(|e| Error::Read(name.clone(), e))?;
-        // A part ends with a newline and no line is as long as a piece.
-        let whole = memchr::memrchr(b'\n', &self.buffer).map_or(self.buffer.len(), |n| n + 1);
+        let folding = self.folding.clone();
+        let _folding = folding.lock().await;
+        let path = self.dir.join(&**name);
+        exam_cold::read(&path, from, progress.len, &mut self.buffer)
+            .map_err(|e| Error::Read(name.clone(), e))?;
+        let whole = self.buffer.len();
+        if whole == 0 {
+            // Somebody else has cut it: what is not there does not keep the others waiting.
+            self.parts.entry(name.clone()).or_default().len = from;
+            return Ok(false);
+        }
         self.batch.clear();
         let mut malformed = 0;
-        for line in self.buffer[..whole].split(|b| *b == b'\n') {
+        for line in self.buffer.split(|b| *b == b'\n') {
             if !line.is_empty() && self.batch.push(line).is_err() {
                 malformed += 1;
             }

@@ -1,26 +1,25 @@
 //! From a Firehose record's bytes to lines of cold storage.
 //!
 //! A record holds any number of lines. Each that is one JSON value becomes a
-//! line under its event date. A record that is one JSON value over several lines
+//! line under the hour of its event time. A record that is one JSON value over several lines
 //! becomes one line. Whatever else was acknowledged is kept byte for byte under
 //! `unparsed`, a run of such lines as one piece.
 
 use std::sync::Arc;
 
-use crate::clock::Date;
-use crate::cold::{Place, Tree};
+use exam_cold::{Hour, Place, Tree};
 
 /// Sorts lines of one request by the place they go to.
 pub struct Sorter {
     stream: Arc<str>,
-    arrival: Date,
+    arrival: Hour,
     chunks: Vec<(Place, Vec<u8>)>,
     pub lines: u64,
     pub unparsed: u64,
 }
 
 impl Sorter {
-    pub fn new(stream: Arc<str>, arrival: Date) -> Self {
+    pub fn new(stream: Arc<str>, arrival: Hour) -> Self {
         Sorter {
             stream,
             arrival,
@@ -40,14 +39,14 @@ impl Sorter {
         while start < record.len() {
             let end = memchr::memchr(b'\n', &record[start..]).map_or(record.len(), |n| start + n);
             let line = &record[start..end];
-            match exam_record::dated_line(line) {
-                Ok((line, date)) => {
+            match exam_record::timed_line(line) {
+                Ok((line, time)) => {
                     self.keep_unparsed(&record[bad.take().unwrap_or(start)..start]);
-                    self.keep(&line, date);
+                    self.keep(&line, time);
                 }
                 Err(_) if line.trim_ascii().is_empty() => {}
-                Err(_) if bad.is_none() => match exam_record::dated_line(&record[start..]) {
-                    Ok((whole, date)) => return self.keep(&whole, date),
+                Err(_) if bad.is_none() => match exam_record::timed_line(&record[start..]) {
+                    Ok((whole, time)) => return self.keep(&whole, time),
                     Err(_) => bad = Some(start),
                 },
                 Err(_) => {}
@@ -57,8 +56,9 @@ impl Sorter {
         self.keep_unparsed(&record[bad.unwrap_or(record.len())..]);
     }
 
-    fn keep(&mut self, line: &[u8], date: Option<Date>) {
-        let chunk = self.chunk(Tree::Cold, date.unwrap_or(self.arrival));
+    fn keep(&mut self, line: &[u8], time: Option<u64>) {
+        let hour = time.map_or(self.arrival, Hour::of_micros);
+        let chunk = self.chunk(Tree::Cold, hour);
         chunk.extend_from_slice(line);
         chunk.push(b'\n');
         self.lines += 1;
@@ -76,16 +76,16 @@ impl Sorter {
     }
 
     /// Few places a request, nearly always one: looked for from the latest.
-    fn chunk(&mut self, tree: Tree, date: Date) -> &mut Vec<u8> {
+    fn chunk(&mut self, tree: Tree, hour: Hour) -> &mut Vec<u8> {
         let found = self
             .chunks
             .iter()
-            .rposition(|(p, _)| p.date == date && p.tree == tree);
+            .rposition(|(p, _)| p.hour == hour && p.tree == tree);
         let index = found.unwrap_or_else(|| {
             let place = Place {
                 tree,
                 stream: self.stream.clone(),
-                date,
+                hour,
             };
             self.chunks.push((place, Vec::new()));
             self.chunks.len() - 1

@@ -14,6 +14,13 @@ pub struct Metrics {
     pub bytes: Counter,
     pub unparsed: Counter,
     pub commits: Timing,
+    pub parts_closed: Counter,
+    pub close_errors: Counter,
+    /// Of the cold tree, with `parts_plain` live or not closed yet.
+    pub parts: Counter,
+    pub parts_plain: Counter,
+    /// On the disk.
+    pub cold_bytes: Counter,
     pub folded: Counter,
     pub refills: Counter,
     pub fold_errors: Counter,
@@ -71,6 +78,11 @@ impl Default for Metrics {
             bytes: Counter::default(),
             unparsed: Counter::default(),
             commits: Timing::default(),
+            parts_closed: Counter::default(),
+            close_errors: Counter::default(),
+            parts: Counter::default(),
+            parts_plain: Counter::default(),
+            cold_bytes: Counter::default(),
             folded: Counter::default(),
             refills: Counter::default(),
             fold_errors: Counter::default(),
@@ -130,6 +142,16 @@ impl Metrics {
                 &self.unparsed,
             ),
             ("commits_total", "Group commits", &self.commits.count),
+            (
+                "parts_closed_total",
+                "Files of cold storage closed (compressed)",
+                &self.parts_closed,
+            ),
+            (
+                "close_errors_total",
+                "Files of cold storage that could not be closed, and are tried again",
+                &self.close_errors,
+            ),
         ];
         for (name, help, counter) in counters {
             one(name, "counter", help, counter.get() as f64);
@@ -141,6 +163,22 @@ impl Metrics {
             "Time spent in group commits",
             seconds,
         );
+        let gauges = [
+            ("cold_parts", "Files of cold storage", &self.parts),
+            (
+                "cold_parts_plain",
+                "Of these, not closed: being written, or waiting",
+                &self.parts_plain,
+            ),
+            (
+                "cold_bytes",
+                "Size of cold storage on disk",
+                &self.cold_bytes,
+            ),
+        ];
+        for (name, help, gauge) in gauges {
+            one(name, "gauge", help, gauge.get() as f64);
+        }
         if with_fold {
             let counters = [
                 (

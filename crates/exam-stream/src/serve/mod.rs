@@ -1,11 +1,12 @@
 //! `exam-stream serve`: the Firehose API on one machine.
 //!
 //! It promises what the stream promises: a record is acknowledged once it lies,
-//! durable, in cold storage ([`crate::cold`]); there is no second log. The state
+//! durable, in cold storage ([`exam_cold`]); there is no second log. The state
 //! follows cold storage ([`Follower`]). It refuses to be more: no buffering hints,
 //! no transformation, no other destinations.
 
 mod api;
+mod close;
 mod follow;
 mod lines;
 mod metrics;
@@ -23,22 +24,23 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use exam_cold::{Select, Tree, create_dir_durably, sync_dir};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use rustix::fs::{FlockOperation, flock};
 use rustix::process::umask;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use self::api::Api;
+use self::close::Closer;
 use self::follow::Follower;
 use self::metrics::Metrics;
 use self::sigv4::Key;
 use self::streams::{Streams, is_name};
 use self::writer::{Committed, Writer};
-use crate::{cold, settings};
+use crate::settings;
 
 /// Requests get as long to end when `serve` is told to.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -72,7 +74,7 @@ pub struct Args {
     /// File with that key's secret, instead of EXAM_STREAM_SECRET_KEY
     #[arg(long)]
     secret_key_file: Option<PathBuf>,
-    /// Size in MiB at which a file of cold storage is ended and the next begun
+    /// Size in MiB at which a file of cold storage is ended (and compressed) and the next begun
     #[arg(long, default_value_t = 256)]
     part_mib: u64,
 }
@@ -82,9 +84,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // It holds exam answers.
     umask(rustix::fs::Mode::from_raw_mode(0o077));
     let dir = &args.dir;
-    cold::create_dir_durably(dir).with_context(|| format!("making {}", dir.display()))?;
+    create_dir_durably(dir).with_context(|| format!("making {}", dir.display()))?;
     let _lock = lock(dir)?;
-    let cut = cold::recover(dir).with_context(|| format!("recovering {}", dir.display()))?;
+    let cut = exam_cold::recover(dir).with_context(|| format!("recovering {}", dir.display()))?;
     if cut > 0 {
         tracing::warn!(
             parts = cut,
@@ -110,18 +112,29 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
     let metrics = Arc::new(Metrics::default());
     let (stop, stopped) = watch::channel(false);
+    let folding = Arc::new(Mutex::new(()));
     let follower = match &args.state {
-        Some(url) => Some(follower(&args, url, metrics.clone())?),
+        Some(url) => Some(follower(&args, url, folding.clone(), metrics.clone())?),
         None => None,
     };
     let committed = follower.as_ref().map(|(_, committed)| committed.clone());
     let follower = follower.map(|(follower, _)| start("fold", move || follow(follower, stopped)));
-    let (groups, queue) = mpsc::unbounded_channel();
-    let writer = Writer::new(dir, args.part_mib << 20, committed, metrics.clone());
+    let (work, queue) = mpsc::unbounded_channel();
+    let cold = exam_cold::Writer::new(dir, args.part_mib << 20);
+    let closer = Closer {
+        dir: dir.clone(),
+        live: cold.live(),
+        writer: work.downgrade(),
+        folding,
+        metrics: metrics.clone(),
+    };
+    let writer = Writer::new(cold, committed, metrics.clone());
     let writer = start("writer", move || writer.run(queue));
+    // Not waited for in the end: what it leaves undone is done at the next start.
+    start("close", move || closer.run())?;
 
     let folds = args.state.is_some();
-    let api = Arc::new(Api::new(streams, groups, key, metrics, folds));
+    let api = Arc::new(Api::new(streams, work, key, metrics, folds));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -213,13 +226,22 @@ fn key(args: &Args) -> anyhow::Result<Option<Key>> {
 fn follower(
     args: &Args,
     url: &str,
+    folding: Arc<Mutex<()>>,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<(Follower, Arc<Committed>)> {
     let store = settings::state(url, args.state_days)?;
-    let parts = cold::parts(&args.dir, None)?;
+    let parts = exam_cold::parts(&args.dir, Tree::Cold, &Select::default())?;
     let committed = Arc::new(Committed::default());
     let id = id(&args.dir).with_context(|| format!("reading {}/id", args.dir.display()))?;
-    let follower = Follower::new(&args.dir, id, parts, store, committed.clone(), metrics);
+    let follower = Follower::new(
+        &args.dir,
+        id,
+        parts,
+        store,
+        folding,
+        committed.clone(),
+        metrics,
+    );
     Ok((follower, committed))
 }
 
@@ -243,15 +265,12 @@ fn start(
 
 /// Two of them appending to the same parts would tear lines.
 fn lock(dir: &Path) -> anyhow::Result<File> {
-    let path = dir.join("lock");
-    let file = File::create(&path).with_context(|| path.display().to_string())?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).with_context(|| {
+    exam_cold::own(dir)?.with_context(|| {
         format!(
             "{}: another `exam-stream serve` uses this --dir",
-            path.display()
+            dir.display()
         )
-    })?;
-    Ok(file)
+    })
 }
 
 /// The random name of this cold storage, made on its first use.
@@ -268,6 +287,6 @@ fn id(dir: &Path) -> io::Result<String> {
     file.write_all(id.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
-    cold::sync_dir(dir)?;
+    sync_dir(dir)?;
     Ok(id)
 }

@@ -9,9 +9,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use exam_cold::{create_dir_durably, sync_dir};
 use serde::{Deserialize, Serialize};
 
-use crate::{clock, cold};
+use crate::clock;
 
 #[derive(Clone)]
 pub struct Stream {
@@ -35,7 +36,7 @@ impl Streams {
     pub fn open(dir: &Path) -> anyhow::Result<Self> {
         use anyhow::Context;
         let dir = dir.join("streams");
-        cold::create_dir_durably(&dir).with_context(|| format!("making {}", dir.display()))?;
+        create_dir_durably(&dir).with_context(|| format!("making {}", dir.display()))?;
         let mut known = BTreeMap::new();
         for entry in fs::read_dir(&dir)? {
             let path = entry?.path();
@@ -80,7 +81,7 @@ impl Streams {
         file.write_all(&serde_json::to_vec(&about)?)?;
         file.as_file().sync_all()?;
         file.persist(self.file(name)).map_err(|e| e.error)?;
-        cold::sync_dir(&self.dir)?;
+        sync_dir(&self.dir)?;
         known.insert(name.into(), about);
         Ok(true)
     }
@@ -92,7 +93,7 @@ impl Streams {
             return Ok(false);
         }
         fs::remove_file(self.file(name))?;
-        cold::sync_dir(&self.dir)?;
+        sync_dir(&self.dir)?;
         known.remove(name);
         Ok(true)
     }

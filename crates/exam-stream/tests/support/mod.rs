@@ -6,12 +6,13 @@
 
 pub mod client;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use exam_cold::{Select, Tree};
 use tempfile::TempDir;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_exam-stream");
@@ -199,13 +200,21 @@ pub fn exam_stream(arguments: &[&str]) -> Output {
 
 /// All lines of a tree (`cold` or `unparsed`) of a serve's directory.
 pub fn lines(dir: &Path, tree: &str) -> Vec<String> {
+    let tree = match tree {
+        "unparsed" => Tree::Unparsed,
+        _ => Tree::Cold,
+    };
     let mut all = Vec::new();
-    for file in files(&dir.join(tree)) {
-        let text = std::fs::read_to_string(&file).expect("a readable part");
+    for part in exam_cold::parts(dir, tree, &Select::default()).expect("readable directories") {
+        let mut text = String::new();
+        exam_cold::open_bytes(&part.path, 0)
+            .expect("a part that is there")
+            .read_to_string(&mut text)
+            .expect("a readable part");
         assert!(
             text.is_empty() || text.ends_with('\n'),
             "torn: {}",
-            file.display()
+            part.name
         );
         all.extend(text.lines().map(str::to_owned));
     }
