@@ -103,10 +103,10 @@ fn main() {
     for (at, name, attempt, slot, row) in [
         (
             980.0,
-            "broken_question",
+            "question_skipped",
             0,
             11,
-            r#"{"skipped":0.62,"usual":0.03,"attempts":171}"#,
+            r#"{"passed":171,"skipped":106,"skip_rate":0.6198830409,"skip_rate_of_others":0.0312}"#,
         ),
         (
             1260.0,
@@ -120,7 +120,7 @@ fn main() {
             "fast_and_correct",
             1120,
             17,
-            r#"{"seconds":4.1,"median_s":71.5,"answers_in_row":6}"#,
+            r#"{"answered":14,"correct":13,"mean_correct":4.1034,"z":4.7182}"#,
         ),
     ] {
         let about = match (attempt, slot) {

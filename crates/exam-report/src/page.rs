@@ -142,10 +142,10 @@ pub fn page(exam: &Exam) -> String {
         date: true,
         clock: Clock::Minutes,
     };
-    let _ = write!(
+    let _ = writeln!(
         out,
         "</main><footer class=\"soft\"><small>Made by Exam Stream on {made} UTC from the records \
-         of the stream. All times are UTC.</small></footer></body></html>\n"
+         of the stream. All times are UTC.</small></footer></body></html>"
     );
     out
 }
@@ -377,7 +377,7 @@ fn progress(exam: &Exam, out: &mut String) {
             },
             Layer {
                 shape: Shape::Band(&quarter, &three_quarters),
-                colour: "one",
+                colour: "one deep",
                 name: "middle half",
             },
             Layer {

@@ -232,7 +232,7 @@ impl Records {
         let evidence = row
             .iter()
             .filter(|(name, _)| !about.contains(&name.as_str()))
-            .map(|(name, value)| (name.clone(), text(value)))
+            .map(|(name, value)| (name.clone(), figure(value)))
             .collect();
         let signal = Signal {
             from: at,
@@ -626,6 +626,17 @@ fn text(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+/// A figure as evidence: three digits say enough.
+fn figure(value: &Value) -> String {
+    match value.as_f64() {
+        Some(number) if value.is_f64() => {
+            let digits = (2 - number.abs().max(1e-9).log10().floor() as i32).clamp(0, 9) as usize;
+            format!("{number:.digits$}")
+        }
+        _ => text(value),
     }
 }
 

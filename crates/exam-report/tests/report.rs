@@ -137,11 +137,13 @@ fn a_restated_signal_replaces_the_row_it_restates() {
         );
     }
     lines.0.push(format!(
-        r#"{{"v":1,"type":"signal","id":"q","ts":{BEGIN},"at":{BEGIN},"site":"moodle.example","quiz":4,"slot":2,"name":"broken_question","revision":0,"row":{{"errors":0.9}}}}"#
+        r#"{{"v":1,"type":"signal","id":"q","ts":{BEGIN},"at":{BEGIN},"site":"moodle.example","quiz":4,"slot":2,"name":"broken_question","revision":0,"row":{{"errors":0.9166666666666666,"n":12}}}}"#
     ));
     let exam = lines.exam(&Key::default());
     assert_eq!(exam.signals.len(), 2);
     assert_eq!(exam.signals[0].name, "broken_question");
+    let evidence = [("errors", "0.917"), ("n", "12")].map(|(a, b)| (a.into(), b.into()));
+    assert_eq!(exam.signals[0].evidence, evidence);
     assert_eq!(
         exam.signals[1].evidence,
         [("silent_s".to_owned(), "95".to_owned())]
