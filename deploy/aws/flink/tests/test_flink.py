@@ -100,7 +100,8 @@ class FromKinesisToTheBoard(unittest.TestCase):
             file.writestr('sql/pace.sql', PACE)
             file.writestr('sql/rows.sql', ROWS)
             file.writestr('sql/misspelled.sql', 'SELECT nothing FROM events')
-            file.writestr('sql/endless.sql', 'SELECT attempt, COUNT(*) AS n FROM events GROUP BY attempt')
+            file.writestr('sql/timeless.sql', 'SELECT attempt FROM events')
+            file.writestr('sql/endless.sql', WINDOWS.replace('BY window_start, window_end', 'BY window_end').replace('window_start, ', ''))
         cls.lines = exam.lines()
         # As the function sends them: some lines a record, not all of them ended by a newline.
         with (cls.directory / 'kinesis.jsonl').open('w') as file:
@@ -114,6 +115,7 @@ class FromKinesisToTheBoard(unittest.TestCase):
     def test_a_query_that_cannot_run_is_named_and_the_others_run(self):
         self.assertIn("query misspelled is refused: Column 'nothing' not found", self.log)
         self.assertIn('query endless is refused: its rows change after they were written', self.log)
+        self.assertIn('query timeless is refused: its rows do not say when they are', self.log)
         self.assertEqual(set(self.rows), {'windows', 'pace', 'rows'})
 
     def test_windows_are_those_of_a_plain_group_by(self):
@@ -141,7 +143,7 @@ class FromKinesisToTheBoard(unittest.TestCase):
         self.assertEqual({s['type'] for s in self.signals}, {'signal'})
 
     @unittest.skipUnless(EXAM_STREAM, 'EXAM_STREAM_BIN is not built')
-    def test_signals_that_come_back_through_firehose_are_in_the_state(self):
+    def test_signals_that_come_back_through_firehose_are_in_the_state_and_on_the_board(self):
         store, port = f'redis://127.0.0.1:{free_port()}/0', free_port()
         self.start(store[len('redis://'):-2], 'redis-server', '--bind', '127.0.0.1', '--port', store[:-2].split(':')[-1],
                    '--save', '', '--dir', self.directory)

@@ -40,8 +40,13 @@ import org.slf4j.LoggerFactory;
  * <tr><td>{@code rows}</td><td>the same, for every row of every query; the log where missing</td></tr>
  * <tr><td>{@code exam-stream}</td><td>{@code lateness}, {@code idle-timeout}: as
  *     {@code exam-analyse run} has them. Without a lateness nothing is late and windows close at the
- *     end of the source, which must have one</td></tr>
+ *     end of the source, which must have one. {@code since}: windows that ended longer than this
+ *     before the start are not written; every window where missing</td></tr>
  * </table>
+ *
+ * <p>A new set of queries starts without state and reads again what the stream still has. Rows that
+ * were written before come again with the same ids. Only the oldest windows would miss what the
+ * stream has forgotten: {@code since} leaves them as they are.
  *
  * <p>Managed Service for Apache Flink provides the groups; elsewhere {@code --properties FILE} names
  * a file of the same form. The queries lie in the jar below {@code sql/}, or in {@code --sql DIR}.
@@ -91,18 +96,22 @@ public final class Job {
                         .returns(Event.TYPE);
         tables.createTemporaryView("events", events, Event.schema());
 
+        long from =
+                settings.containsKey("since")
+                        ? System.currentTimeMillis() - millis(settings.get("since"))
+                        : Long.MIN_VALUE;
         List<DataStream<String>> rows = new ArrayList<>();
         List<DataStream<String>> signals = new ArrayList<>();
         for (Query query : queries) {
             try {
                 Table result = tables.sqlQuery(query.text());
-                Results results = new Results(query, result.getResolvedSchema().getColumnNames());
+                Results results = new Results(query, result.getResolvedSchema(), from);
                 SingleOutputStreamOperator<String> lines =
                         tables.toDataStream(result).process(results).name(query.name());
                 rows.add(lines);
                 signals.add(lines.getSideOutput(Results.SIGNALS));
                 LOG.info("query {} runs", query.name());
-            } catch (RuntimeException refused) {
+            } catch (RuntimeException refused) { // Flink's exceptions have no other parent
                 LOG.error("query {} is refused: {}", query.name(), reason(refused));
             }
         }

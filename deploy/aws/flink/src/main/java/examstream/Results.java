@@ -5,13 +5,15 @@ import java.time.Instant;
 import java.time.LocalDateTime;
 import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
-import java.util.List;
 import org.apache.flink.api.common.typeinfo.Types;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.ObjectMapper;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.DecimalNode;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.node.ObjectNode;
 import org.apache.flink.streaming.api.functions.ProcessFunction;
+import org.apache.flink.table.catalog.ResolvedSchema;
+import org.apache.flink.table.types.logical.LogicalTypeRoot;
+import org.apache.flink.table.types.logical.utils.LogicalTypeChecks;
 import org.apache.flink.types.Row;
 import org.apache.flink.util.Collector;
 import org.apache.flink.util.OutputTag;
@@ -30,10 +32,23 @@ final class Results extends ProcessFunction<Row, String> {
 
     private final Query query;
     private final String[] columns;
+    private final long from;
 
-    Results(Query query, List<String> columns) {
+    /** Of windows that end at {@code from} or later. Refuses rows that do not say when they are. */
+    Results(Query query, ResolvedSchema schema, long from) {
         this.query = query;
-        this.columns = columns.toArray(new String[0]);
+        this.columns = schema.getColumnNames().toArray(new String[0]);
+        this.from = from;
+        boolean windowed =
+                schema.getColumn("window_end")
+                        .filter(end -> end.getDataType().getLogicalType().is(LogicalTypeRoot.TIMESTAMP_WITHOUT_TIME_ZONE))
+                        .isPresent();
+        boolean timed =
+                schema.getColumnDataTypes().stream()
+                        .anyMatch(type -> LogicalTypeChecks.isRowtimeAttribute(type.getLogicalType()));
+        if (!windowed && !timed) {
+            throw new IllegalArgumentException("its rows do not say when they are: select window_end, or ts as it is");
+        }
     }
 
     @Override
@@ -48,12 +63,11 @@ final class Results extends ProcessFunction<Row, String> {
             row.set(columns[i], json(value));
         }
         if (end == null) {
-            if (context.timestamp() == null) {
-                throw new IllegalStateException(
-                        "query " + query.name() + " must select window_end, or ts of events");
-            }
             end = Math.floorDiv(context.timestamp(), SLICE) * SLICE + SLICE;
             row.put("window_end", time(end));
+        }
+        if (end < from) {
+            return;
         }
         String signal = query.signal() == null ? null : signal(query.signal(), row, end);
         if (signal != null) {
