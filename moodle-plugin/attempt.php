@@ -82,6 +82,7 @@ if ($state === null || !resume::belongs($state, $attempt)) {
         [$attempt->uniqueid]
     );
     $names = array_map(fn($name) => format_string($name, true, ['context' => $context, 'escape' => false]), $names);
+    $state['signals'] = $viewer->signals($state['signals'], $state['lifecycle']['type'] ?? null);
     $story = new story_page($attempt, $state, $names, $student, $roster);
     echo $OUTPUT->render_from_template('local_examstream/story', $story->export_for_template($OUTPUT));
 }

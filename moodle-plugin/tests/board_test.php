@@ -254,6 +254,20 @@ final class board_test extends stream_testcase {
     }
 
     /**
+     * A signal that tells whether answers are right waits for the end of the attempt.
+     */
+    public function test_no_signal_tells_of_right_answers_during_the_attempt(): void {
+        [[, $attempt]] = $this->groups();
+        $this->log_in('editingteacher');
+        $row = ['correct' => 12, 'afterwards' => true];
+        $this->put_record($attempt, 'signal', ['name' => 'fast_and_correct', 'row' => $row, 'revision' => 0]);
+        $this->put_record($attempt, 'signal', ['name' => 'gone', 'row' => ['silent_s' => 70], 'revision' => 0]);
+        $this->assertSame(['gone'], array_keys($this->ask()['rows'][$attempt->id]['signals']));
+        $this->put_record($attempt, 'finished', []);
+        $this->assertCount(2, $this->ask()['rows'][$attempt->id]['signals']);
+    }
+
+    /**
      * A signal about the whole quiz speaks of students of other groups, too.
      */
     public function test_signals_about_the_quiz_are_for_those_who_see_all_groups(): void {

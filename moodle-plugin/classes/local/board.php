@@ -90,11 +90,6 @@ final class board {
      * @return array
      */
     private function row(array $row): array {
-        $signals = $row['signals'];
-        if ($this->viewer->groups !== null) {
-            // The columns of a query may name other students.
-            $signals = array_map(fn($signal) => array_diff_key($signal, ['row' => 1]), $signals);
-        }
         return [
             'attempt' => $row['attempt'],
             'student' => $row['student_id'],
@@ -108,7 +103,7 @@ final class board {
             'edited' => $row['times'] ? max($row['times']) : null,
             'counts' => (object) $row['counts'],
             'help' => (object) $row['help'],
-            'signals' => (object) $signals,
+            'signals' => (object) $this->viewer->signals($row['signals'], $row['lifecycle']['type'] ?? null),
             'sametime' => $row['devices_at_once'],
             'addresses' => $row['addresses'],
             'agents' => $row['agents'],

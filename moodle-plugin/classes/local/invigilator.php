@@ -19,13 +19,17 @@ namespace local_examstream\local;
 /**
  * Somebody who looks after the students of a quiz, and whom of them they may see.
  *
- * Separate groups are enforced here and nowhere else: whatever is told about students passes through {@see self::sees()}.
+ * Separate groups are enforced here and nowhere else: whatever is told about students passes through {@see self::sees()}, and
+ * what queries found about one of them through {@see self::signals()}.
  *
  * @package   local_examstream
  * @copyright 2026 The Exam Stream contributors
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 final class invigilator {
+    /** States in which nothing can be answered any more. */
+    private const ENDED = ['submitted', 'finished', 'abandoned'];
+
     /** Above this many students it is cheaper, and kinder to the database, to ask for all members of the groups. */
     private const MAX_IN = 500;
 
@@ -75,5 +79,25 @@ final class invigilator {
         }
         $members = $DB->get_fieldset_select('groups_members', 'DISTINCT userid', "groupid $select", $params);
         return array_intersect_key($userids, array_flip($members));
+    }
+
+    /**
+     * Those signals of an attempt that they may see now, and of these what they may see.
+     *
+     * A row with a true column `afterwards` tells whether answers are right: nobody sees it during the attempt.
+     *
+     * @param array[] $signals name => at, row, revision.
+     * @param string|null $state type of the latest record of its lifecycle.
+     * @return array[]
+     */
+    public function signals(array $signals, ?string $state): array {
+        if (!in_array($state, self::ENDED, true)) {
+            $signals = array_filter($signals, fn($signal) => empty($signal['row']['afterwards']));
+        }
+        if ($this->groups !== null) {
+            // The columns of a query may name other students.
+            $signals = array_map(fn($signal) => array_diff_key($signal, ['row' => 1]), $signals);
+        }
+        return $signals;
     }
 }
