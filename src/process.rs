@@ -198,11 +198,7 @@ impl Local {
     #[cold]
     fn open_first(&self) -> Option<&Open> {
         let config = Config::read();
-        let aws: AwsEnv = lock(&STARTUP_ENVIRONMENT)
-            .clone()
-            .into_iter()
-            .chain(environment())
-            .collect();
+        let aws = aws(&config);
         log::subscribe(&config.log);
         let failure = {
             let mut retry = lock(&self.opening);
@@ -281,13 +277,18 @@ fn open_spool(config: &Config) -> Result<Spool, String> {
 
 fn spawn_sender(config: &Config, spool: Spool, aws: AwsEnv) -> std::io::Result<SenderHandle> {
     let (endpoint, region) = (config.endpoint.clone(), config.region.clone());
+    let of_client = aws.clone();
     let client = move || {
-        exam_delivery::firehose(endpoint.as_deref(), region.as_deref(), aws.clone())
+        exam_delivery::firehose(endpoint.as_deref(), region.as_deref(), of_client.clone())
             .map(|client| Arc::new(client) as Arc<dyn PutBatch>)
             .map_err(|error| error.to_string())
     };
     let store = config.state_url.clone().map(|url| -> exam_delivery::Store {
-        Box::new(move || exam_state::open(&url, exam_state::Options::default()))
+        let options = exam_state::Options {
+            aws,
+            ..Default::default()
+        };
+        Box::new(move || exam_state::open(&url, options.clone()))
     });
     let sender = SenderConfig {
         linger: config.linger,
@@ -301,6 +302,16 @@ fn spawn_sender(config: &Config, spool: Spool, aws: AwsEnv) -> std::io::Result<S
     let _ = client();
     let _ = store.as_ref().map(|open| open());
     exam_delivery::spawn(spool, Box::new(client), store, sender)
+}
+
+/// What AWS's services are reached with: the environment at module startup and now, and the
+/// region of the INI. To be called on a PHP thread.
+pub fn aws(config: &Config) -> AwsEnv {
+    let region = config.region.clone();
+    let startup = lock(&STARTUP_ENVIRONMENT).clone();
+    let all = startup.into_iter().chain(environment());
+    all.chain(region.map(|region| ("AWS_REGION".to_owned(), region)))
+        .collect()
 }
 
 /// The environment variables that are text. To be called on a PHP thread.

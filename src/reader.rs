@@ -54,12 +54,17 @@ fn json(view: &impl Serialize) -> Result<Vec<u8>, String> {
 
 fn open() -> Result<BlockingReader, String> {
     let config = Config::read();
-    let Some(url) = config.state_url else {
+    let Some(url) = config.state_url.clone() else {
         return Err(
             "there is no state store: set exam_stream.state_url to its address, \
              for example redis://127.0.0.1:6379/0"
                 .to_owned(),
         );
     };
-    BlockingReader::new(&url, None, config.state_timeout).map_err(|e| e.to_string())
+    let options = exam_state::Options {
+        response_timeout: config.state_timeout,
+        aws: process::aws(&config),
+        ..Default::default()
+    };
+    BlockingReader::new(&url, options).map_err(|e| e.to_string())
 }

@@ -4,6 +4,7 @@ use crate::credentials::NoCredentials;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
 use aws_sigv4::sign::v4;
+use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_http_client::{Connector, tls};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use aws_smithy_runtime_api::client::http::{
@@ -83,6 +84,7 @@ impl Http {
             ))
             .set_pool_idle_timeout(Some(Some(IDLE)));
         let connector = builder
+            .sleep_impl(TokioSleep::new())
             .tls_provider(tls::Provider::rustls(
                 tls::rustls_provider::CryptoMode::Ring,
             ))

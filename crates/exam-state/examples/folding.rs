@@ -25,7 +25,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let mut took = tokio::task::spawn_blocking(move || {
-        let mut reader = BlockingReader::new(&url, None, Duration::from_millis(150))?;
+        let mut reader = BlockingReader::new(
+            &url,
+            Options {
+                response_timeout: Duration::from_millis(150),
+                ..Options::default()
+            },
+        )?;
         let key = AttemptKey::new("speed", 1);
         (0..5_000)
             .map(|_| {

@@ -9,6 +9,7 @@
 
 mod batch;
 mod dns;
+mod dynamo_store;
 mod reader;
 mod redis_store;
 
@@ -89,9 +90,12 @@ impl Default for Options {
     }
 }
 
-/// Opens the store a URL names: `redis://[user:password@]host[:port][/db]`, `rediss://…` with TLS.
-/// Connects when it is first used, so this succeeds while the store is down.
+/// Opens the store a URL names: `redis://[user:password@]host[:port][/db]`, `rediss://…` with TLS, or
+/// `dynamodb://table[?region=…&endpoint=…]` with the credentials of [`Options::aws`]. Connects when it is first used, so this succeeds while the store is down.
 pub fn open(url: &str, options: Options) -> Result<Arc<dyn StateStore>, StateError> {
+    if url.starts_with("dynamodb:") {
+        return Ok(Arc::new(dynamo_store::DynamoStore::open(url, &options)?));
+    }
     Ok(Arc::new(redis_store::RedisStore::open(url, &options)?))
 }
 
@@ -105,8 +109,13 @@ pub enum StateError {
     Unreachable(String),
     #[error("the state store did not answer within {0:?}")]
     Timeout(Duration),
-    #[error("the state store refuses the credentials ({0}): check user and password in the URL")]
+    #[error(
+        "the state store refuses the credentials ({0}): check user and password in the URL, or for \
+         DynamoDB the AWS credentials and their policy"
+    )]
     Auth(String),
+    #[error("the state store asks for fewer calls ({0}): raise the table's limits, if it lasts")]
+    Throttled(String),
     #[error("the state store is full ({0}): raise maxmemory, and keep maxmemory-policy noeviction")]
     Full(String),
     #[error("the state store is a read-only replica ({0}): give the primary's address")]

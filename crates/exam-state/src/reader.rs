@@ -6,8 +6,9 @@ use exam_record::{AttemptKey, Board, Registers};
 use redis::aio::MultiplexedConnection;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::redis_store::{Connector, Failure, board, explain, read};
-use crate::{AwsEnv, BOARD_ROWS, Options, StateError};
+use crate::dynamo_store::DynamoStore;
+use crate::redis_store::{self, Connector, Failure, explain};
+use crate::{BOARD_ROWS, Options, StateError, StateStore};
 
 /// Rows of a board that are asked for at once: a few milliseconds' work for the store.
 const PAGE: usize = 500;
@@ -19,29 +20,72 @@ const PAGE: usize = 500;
 /// After a fork the child connects anew; what it inherited is left alone, since closing it would
 /// disturb the parent.
 pub struct BlockingReader {
-    connector: Connector,
+    source: Source,
     timeout: Duration,
     link: Option<Link>,
+}
+
+enum Source {
+    Redis(Box<Connector>),
+    /// To be opened in each process: a client has connections of its own.
+    Dynamo(String, Options),
 }
 
 struct Link {
     pid: u32,
     runtime: Runtime,
+    /// Of the two, the one that the source is of, once it was needed.
     connection: Option<MultiplexedConnection>,
+    dynamo: Option<DynamoStore>,
+}
+
+/// A store as a request meets it.
+enum Reached<'a> {
+    Redis(MultiplexedConnection),
+    Dynamo(&'a DynamoStore),
+}
+
+impl Reached<'_> {
+    async fn read(&self, key: &AttemptKey) -> Result<Option<Registers>, Failure> {
+        match self {
+            Reached::Redis(connection) => redis_store::read(connection.clone(), key).await,
+            Reached::Dynamo(store) => store.read(key).await.map_err(Failure::State),
+        }
+    }
+
+    async fn board(
+        &self,
+        site: &str,
+        quiz: i64,
+        since: u64,
+        limit: usize,
+    ) -> Result<Board, Failure> {
+        match self {
+            Reached::Redis(connection) => {
+                redis_store::board(connection.clone(), site, quiz, since, limit).await
+            }
+            Reached::Dynamo(store) => {
+                let board = store.board(site, quiz, since, limit).await;
+                board.map_err(Failure::State)
+            }
+        }
+    }
 }
 
 impl BlockingReader {
-    /// A reader of the store at `url`; `ca_pem` as in [`Options`]. Connects at the first read.
-    pub fn new(url: &str, ca_pem: Option<Vec<u8>>, timeout: Duration) -> Result<Self, StateError> {
-        let options = Options {
-            connect_timeout: timeout,
-            response_timeout: timeout,
-            ca_pem,
-            aws: AwsEnv::default(),
-            ttl: None,
+    /// A reader of the store at `url`; [`Options::response_timeout`] is for the whole of a call.
+    /// Connects at the first one.
+    pub fn new(url: &str, mut options: Options) -> Result<Self, StateError> {
+        options.connect_timeout = options.response_timeout;
+        let timeout = options.response_timeout;
+        let source = if url.starts_with("dynamodb:") {
+            DynamoStore::open(url, &options)?;
+            Source::Dynamo(url.to_owned(), options)
+        } else {
+            Source::Redis(Box::new(Connector::new(url, &options)?))
         };
         Ok(BlockingReader {
-            connector: Connector::new(url, &options)?,
+            source,
             timeout,
             link: None,
         })
@@ -49,7 +93,7 @@ impl BlockingReader {
 
     /// The registers of an attempt; `None` if there are none.
     pub fn read(&mut self, key: &AttemptKey) -> Result<Option<Registers>, StateError> {
-        self.ask(async |connection| read(connection, key).await)
+        self.ask(async |store| store.read(key).await)
     }
 
     /// What changed on a quiz's board, as [`StateStore::board`](crate::StateStore::board) says. At
@@ -57,11 +101,11 @@ impl BlockingReader {
     /// [`more`](Board::more).
     pub fn board(&mut self, site: &str, quiz: i64, since: u64) -> Result<Board, StateError> {
         let enough = Instant::now() + self.timeout / 2;
-        self.ask(async |connection| {
-            let mut all = board(connection.clone(), site, quiz, since, PAGE).await?;
+        self.ask(async |store| {
+            let mut all = store.board(site, quiz, since, PAGE).await?;
             while all.more && all.rows.len() < BOARD_ROWS && Instant::now() < enough {
                 let limit = PAGE.min(BOARD_ROWS - all.rows.len());
-                let next = board(connection.clone(), site, quiz, all.version, limit).await?;
+                let next = store.board(site, quiz, all.version, limit).await?;
                 if next.reset {
                     return Ok(next);
                 }
@@ -74,7 +118,7 @@ impl BlockingReader {
 
     fn ask<T>(
         &mut self,
-        run: impl AsyncFn(MultiplexedConnection) -> Result<T, Failure>,
+        run: impl AsyncFn(&Reached<'_>) -> Result<T, Failure>,
     ) -> Result<T, StateError> {
         let pid = std::process::id();
         let mut link = match self.link.take() {
@@ -90,18 +134,32 @@ impl BlockingReader {
                     pid,
                     runtime,
                     connection: None,
+                    dynamo: None,
                 }
             }
         };
         let Link {
             runtime,
             connection,
+            dynamo,
             ..
         } = &mut link;
-        let (connector, timeout) = (&self.connector, self.timeout);
+        let (source, timeout) = (&self.source, self.timeout);
         let outcome = runtime.block_on(async {
-            let all = tokio::time::timeout(timeout, ask_on(connector, connection, run));
-            match all.await {
+            let all = async {
+                match source {
+                    Source::Redis(connector) => ask_redis(connector, connection, run).await,
+                    Source::Dynamo(url, options) => {
+                        let store = match dynamo {
+                            Some(store) => store,
+                            None => dynamo.insert(DynamoStore::open(url, options)?),
+                        };
+                        let asked = run(&Reached::Dynamo(store)).await;
+                        asked.map_err(|failure| failure.explain(timeout))
+                    }
+                }
+            };
+            match tokio::time::timeout(timeout, all).await {
                 Ok(outcome) => outcome,
                 Err(_) => {
                     *connection = None;
@@ -126,10 +184,10 @@ impl Drop for BlockingReader {
 
 /// Asks on the connection kept. One that has died since (the server restarted, or closed it while
 /// it was idle) is replaced once.
-async fn ask_on<T>(
+async fn ask_redis<T>(
     connector: &Connector,
     kept: &mut Option<MultiplexedConnection>,
-    run: impl AsyncFn(MultiplexedConnection) -> Result<T, Failure>,
+    run: impl AsyncFn(&Reached<'_>) -> Result<T, Failure>,
 ) -> Result<T, StateError> {
     loop {
         let fresh = kept.is_none();
@@ -140,18 +198,18 @@ async fn ask_on<T>(
                 kept.insert(connected.map_err(|e| explain(&e, connector.timeout))?)
             }
         };
-        match run(connection.clone()).await {
+        let failure = match run(&Reached::Redis(connection.clone())).await {
             Ok(found) => return Ok(found),
-            Err(Failure::State(error)) => return Err(error),
-            Err(Failure::Redis(error)) => {
-                if error.is_unrecoverable_error() || error.is_timeout() {
-                    *kept = None;
-                    if !fresh && !error.is_timeout() {
-                        continue;
-                    }
-                }
-                return Err(explain(&error, connector.timeout));
+            Err(failure) => failure,
+        };
+        if let Failure::Redis(error) = &failure
+            && (error.is_unrecoverable_error() || error.is_timeout())
+        {
+            *kept = None;
+            if !fresh && !error.is_timeout() {
+                continue;
             }
         }
+        return Err(failure.explain(connector.timeout));
     }
 }

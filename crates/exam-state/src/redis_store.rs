@@ -134,10 +134,7 @@ impl RedisStore {
                     continue;
                 }
             }
-            return Err(match failure {
-                Failure::Redis(error) => explain(&error, self.connector.timeout),
-                Failure::State(error) => error,
-            });
+            return Err(failure.explain(self.connector.timeout));
         }
     }
 
@@ -207,6 +204,15 @@ impl StateStore for RedisStore {
 pub(crate) enum Failure {
     Redis(RedisError),
     State(StateError),
+}
+
+impl Failure {
+    pub fn explain(self, timeout: Duration) -> StateError {
+        match self {
+            Failure::Redis(error) => explain(&error, timeout),
+            Failure::State(error) => error,
+        }
+    }
 }
 
 impl From<RedisError> for Failure {

@@ -14,6 +14,13 @@ fn store(redis: &Redis) -> Arc<dyn StateStore> {
     open(&redis.url(), Options::default()).unwrap()
 }
 
+fn within(response_timeout: Duration) -> Options {
+    Options {
+        response_timeout,
+        ..Options::default()
+    }
+}
+
 fn key(number: i64) -> AttemptKey {
     AttemptKey::new(attempt(number).site, number)
 }
@@ -224,7 +231,7 @@ fn a_reader_reads_within_its_deadline_and_recovers() {
     let timeout = Duration::from_millis(150);
     let late = Duration::from_millis(600); // a busy machine
     let mut redis = Redis::start("C", &[]);
-    let mut reader = BlockingReader::new(&redis.url(), None, timeout).unwrap();
+    let mut reader = BlockingReader::new(&redis.url(), within(timeout)).unwrap();
     assert_eq!(reader.read(&key(1)).unwrap(), None);
     let fold = |redis: &Redis| {
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -260,7 +267,7 @@ fn a_reader_reads_within_its_deadline_and_recovers() {
         listener.local_addr().unwrap().to_string(),
         "no-such-host.invalid:6379".into(),
     ] {
-        let mut reader = BlockingReader::new(&format!("redis://{host}"), None, timeout).unwrap();
+        let mut reader = BlockingReader::new(&format!("redis://{host}"), within(timeout)).unwrap();
         let start = Instant::now();
         assert!(reader.read(&key(1)).is_err());
         assert!(start.elapsed() < late, "{host}: {:?}", start.elapsed());
@@ -277,13 +284,13 @@ fn a_reader_gives_a_board_as_far_as_its_time_goes() {
         .unwrap();
     let site = attempt(1).site;
     // All the time there is: two answers, 5,000 rows and the rest.
-    let mut reader = BlockingReader::new(&redis.url(), None, Duration::from_secs(60)).unwrap();
+    let mut reader = BlockingReader::new(&redis.url(), within(Duration::from_secs(60))).unwrap();
     let first = reader.board(&site, 4, 0).unwrap();
     assert_eq!((first.rows.len(), first.more), (BOARD_ROWS, true));
     let rest = reader.board(&site, 4, first.version).unwrap();
     assert_eq!((rest.rows.len(), rest.more), (1_000, false));
     // Hardly any: fewer rows an answer, and all of them in the end.
-    let mut reader = BlockingReader::new(&redis.url(), None, Duration::from_millis(400)).unwrap();
+    let mut reader = BlockingReader::new(&redis.url(), within(Duration::from_millis(400))).unwrap();
     let (mut version, mut rows, mut answers) = (0, 0, 0);
     loop {
         match reader.board(&site, 4, version) {
@@ -354,7 +361,14 @@ async fn tls_trusts_the_given_authority_only() {
     let read = tokio::task::spawn_blocking({
         let url = url.clone();
         move || {
-            let mut reader = BlockingReader::new(&url, ca_pem, Duration::from_secs(2)).unwrap();
+            let mut reader = BlockingReader::new(
+                &url,
+                Options {
+                    ca_pem,
+                    ..within(Duration::from_secs(2))
+                },
+            )
+            .unwrap();
             reader.read(&key(1)).unwrap()
         }
     });

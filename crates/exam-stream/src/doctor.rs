@@ -30,7 +30,7 @@ pub struct Args {
     /// Delivery stream that must exist (repeatable)
     #[arg(long = "stream", env = "EXAM_STREAM_STREAM", value_name = "NAME")]
     streams: Vec<String>,
-    /// State store: redis:// or rediss://
+    /// State store: redis://, rediss:// or dynamodb://
     #[arg(long, env = "EXAM_STREAM_STATE_URL", hide_env_values = true)]
     state: Option<String>,
     /// User that PHP runs as, as www-data; without one, whoever runs this

@@ -22,7 +22,7 @@ pub struct Args {
     spool: SpoolArgs,
     #[command(flatten)]
     firehose: FirehoseArgs,
-    /// State store to write through to: redis:// or rediss://
+    /// State store to write through to: redis://, rediss:// or dynamodb://
     #[arg(long, env = "EXAM_STREAM_STATE_URL", hide_env_values = true)]
     state: Option<String>,
     /// How long a record waits for company before it is sent
@@ -84,10 +84,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn start(args: &Args, spool: &Spool) -> anyhow::Result<SenderHandle> {
     let env = AwsEnv::snapshot();
     // Made once here as well, so that a setting that can never work is told at once.
-    let client = Arc::new(args.firehose.client(env)?);
+    let client = Arc::new(args.firehose.client(env.clone())?);
     let store: Option<exam_delivery::Store> = match args.state.clone() {
         Some(url) => {
-            let open = move || exam_state::open(&url, exam_state::Options::default());
+            let options = exam_state::Options {
+                aws: env,
+                ..Default::default()
+            };
+            let open = move || exam_state::open(&url, options.clone());
             open().context("--state")?;
             Some(Box::new(open))
         }

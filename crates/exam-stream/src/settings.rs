@@ -72,6 +72,7 @@ pub fn state(url: &str, ttl_days: u64) -> anyhow::Result<Arc<dyn StateStore>> {
     let options = exam_state::Options {
         ttl: (!ttl.is_zero()).then_some(ttl),
         response_timeout: Duration::from_secs(30),
+        aws: AwsEnv::snapshot(),
         ..Default::default()
     };
     exam_state::open(url, options).context("opening the state store")

@@ -94,8 +94,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (output, checkpoint) = Output::open(&out)?;
     let signals = match &args.state_url {
         Some(url) => {
-            let store = exam_state::open(url, exam_state::Options::default())
-                .context("opening the state store")?;
+            let store = exam_state::open(
+                url,
+                exam_state::Options {
+                    aws: exam_state::AwsEnv::snapshot(),
+                    ..Default::default()
+                },
+            )
+            .context("opening the state store")?;
             Some(signals::Folder::start(store)?)
         }
         None => None,

@@ -190,16 +190,32 @@ pub fn batch<'a>(lines: impl IntoIterator<Item = &'a String>) -> FoldBatch {
     batch
 }
 
+/// How much of it is tried.
+pub struct Effort {
+    pub rounds: usize,
+    pub slots: u32,
+    pub turns: i64,
+}
+
 /// What a store must do, whichever it is. `store` is empty.
 pub async fn conformance(store: &dyn StateStore) {
+    let effort = Effort {
+        rounds: 150,
+        slots: 5_000,
+        turns: 60,
+    };
+    conformance_with(store, effort).await;
+}
+
+pub async fn conformance_with(store: &dyn StateStore, effort: Effort) {
     reads_nothing_where_nothing_is(store).await;
-    joins_like_registers_in_memory(store).await;
-    keeps_bytes_as_they_are(store).await;
+    joins_like_registers_in_memory(store, effort.rounds).await;
+    keeps_bytes_as_they_are(store, effort.slots).await;
     moves_a_position_only_from_where_it_is(store).await;
     tells_a_board_what_changed(store).await;
     gives_a_board_in_pages(store).await;
     keeps_boards_apart(store).await;
-    loses_no_change_between_two_looks(store).await;
+    loses_no_change_between_two_looks(store, effort.turns).await;
 }
 
 async fn reads_nothing_where_nothing_is(store: &dyn StateStore) {
@@ -217,10 +233,10 @@ async fn reads_nothing_where_nothing_is(store: &dyn StateStore) {
     assert!(store.board("s", 1, 5, 10).await.unwrap().reset);
 }
 
-async fn joins_like_registers_in_memory(store: &dyn StateStore) {
+async fn joins_like_registers_in_memory(store: &dyn StateStore, rounds: usize) {
     let mut runner = TestRunner::deterministic();
     let mut expected: BTreeMap<AttemptKey, Registers> = BTreeMap::new();
-    for round in 0..150 {
+    for round in 0..rounds {
         let lines = prop::collection::vec(record(), 1..30)
             .new_tree(&mut runner)
             .unwrap()
@@ -251,7 +267,7 @@ async fn joins_like_registers_in_memory(store: &dyn StateStore) {
     assert_eq!(scanned, expected);
 }
 
-async fn keeps_bytes_as_they_are(store: &dyn StateStore) {
+async fn keeps_bytes_as_they_are(store: &dyn StateStore, slots: u32) {
     let essay = "é\\u0000\\ud800\\\"\\n".repeat(12_000);
     let line = format!(
         r#"{{"v":1,"id":"x","type":"answer","ts":1.5,"site":"big","attempt":1,"slot":1,"qa":2,"status":1,"fields":{{"b":1.50,"a":"{essay}","a":12345678901234567890}}}}"#
@@ -269,7 +285,7 @@ async fn keeps_bytes_as_they_are(store: &dyn StateStore) {
     assert!(value.starts_with(line.as_bytes()));
 
     // More registers than one call or one reply of a script holds.
-    let many: Vec<String> = (1..=5_000).map(|slot| answer(99, 7, slot, "x")).collect();
+    let many: Vec<String> = (1..=slots).map(|slot| answer(99, 7, slot, "x")).collect();
     let batch = batch(&many);
     store.fold(&batch).await.unwrap();
     let (key, attempt) = batch.attempts().iter().next().unwrap();
@@ -433,11 +449,11 @@ async fn keeps_boards_apart(store: &dyn StateStore) {
 }
 
 /// Whoever looks again and again while others fold has seen the last state in the end.
-async fn loses_no_change_between_two_looks(store: &dyn StateStore) {
+async fn loses_no_change_between_two_looks(store: &dyn StateStore, turns: i64) {
     let site = &attempt(1).site;
     let folding = AtomicBool::new(true);
     let write = async |writer: i64| {
-        for round in 0..60 {
+        for round in 0..turns {
             let texts = ["a", "b", "c"];
             let lines: Vec<_> = (0..8)
                 .map(|n| {

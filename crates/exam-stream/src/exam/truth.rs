@@ -204,7 +204,13 @@ pub fn compare(url: &str, writer: &Writer<'_>, last_seen_known: bool) -> anyhow:
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let store = exam_state::open(url, exam_state::Options::default())?;
+    let store = exam_state::open(
+        url,
+        exam_state::Options {
+            aws: exam_state::AwsEnv::snapshot(),
+            ..Default::default()
+        },
+    )?;
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let mut check = Check::new(writer, last_seen_known);
