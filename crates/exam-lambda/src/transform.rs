@@ -1,0 +1,163 @@
+//! Firehose's event: fold, and give back.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use exam_state::FoldBatch;
+
+use crate::Function;
+use crate::event::{Answer, Outcome, Record, Transformed};
+use crate::lines::{DeadLetters, Redrive, folds, lines};
+use crate::metrics::Counts;
+
+/// Bytes of an answer, 6 MB
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>). Lambda's own refusal
+/// names 6,291,556.
+const MAX_ANSWER: usize = 6 << 20;
+/// `{"records":[]}`.
+const AROUND: usize = 16;
+/// `{"recordId":"","result":"ProcessingFailed","data":""},`.
+const AROUND_RECORD: usize = 56;
+
+/// At most this long for the store, and for the queues: an invocation that waits holds Firehose's
+/// buffer, and is paid for.
+const STORE: Duration = Duration::from_secs(3);
+const QUEUES: Duration = Duration::from_secs(10);
+
+impl Function {
+    pub async fn transform(
+        &self,
+        mut records: Vec<Record>,
+        stream: &str,
+        left: Duration,
+    ) -> anyhow::Result<Answer> {
+        let mut counts = Counts::default();
+        let mut batch = FoldBatch::new();
+        let mut dead = DeadLetters::default();
+        let mut bytes = Vec::new();
+        for record in &mut records {
+            // Firehose sends base64. Anything else is given back as it came.
+            if !decode(&record.data, &mut bytes) {
+                continue;
+            }
+            for (number, line) in lines(&bytes) {
+                counts.lines += 1;
+                match batch.push(line) {
+                    Ok(true) => counts.folded += 1,
+                    Ok(false) => {}
+                    Err(why) => dead.add(stream, &record.record_id, (number, line), &why),
+                }
+            }
+            if bytes.last().is_some_and(|last| *last != b'\n') {
+                bytes.push(b'\n');
+                record.data = base64_simd::STANDARD.encode_to_string(&bytes);
+            }
+        }
+        let began = Instant::now();
+        let outcome = tokio::join!(
+            async {
+                let folded = self.store.fold(&batch, STORE.min(left / 3)).await;
+                (folded, began.elapsed())
+            },
+            self.bury(
+                dead,
+                &mut counts.dead_letters,
+                &mut counts.dead_letters_unsent,
+                left
+            ),
+        );
+        let ((folded, time), ()) = outcome;
+        counts.fold = time;
+        let mut marked = Ok(());
+        if let Err(error) = folded {
+            tracing::warn!(
+                lines = counts.folded,
+                "the fold is left to the redrive queue: {error}"
+            );
+            counts.store_errors = 1;
+            counts.redriven = std::mem::take(&mut counts.folded);
+            marked = self.mark(&records, stream, &error.to_string(), left).await;
+        }
+        let records = answer(records, &mut counts.overflowed);
+        self.metrics.emit(&counts);
+        marked.map(|()| Answer::Firehose { records })
+    }
+
+    /// Sends dead letters. A queue that takes none of them keeps nothing else from being done.
+    async fn bury(&self, dead: DeadLetters, count: &mut usize, unsent: &mut usize, left: Duration) {
+        *count = dead.count;
+        let messages = dead.into_messages();
+        if let Err(error) = self.dead.send(&messages, QUEUES.min(left / 3)).await {
+            *unsent = *count;
+            tracing::error!(
+                lines = *count,
+                "the dead-letter queue does not take them: {error}"
+            );
+        }
+    }
+
+    /// Sends what was not folded to the redrive queue.
+    async fn mark(
+        &self,
+        records: &[Record],
+        stream: &str,
+        why: &str,
+        left: Duration,
+    ) -> anyhow::Result<()> {
+        let mut all = Vec::new();
+        let mut bytes = Vec::new();
+        for record in records {
+            if decode(&record.data, &mut bytes) {
+                all.append(&mut bytes);
+            }
+        }
+        let unfolded = lines(&all).map(|(_, line)| line);
+        let unfolded = unfolded.filter(|line| folds(line).unwrap_or(false));
+        let messages = Redrive::messages(stream, why, unfolded).context("packing a redrive")?;
+        let sent = self.redrive.send(&messages, QUEUES.min(left / 3)).await;
+        sent.map_err(|error| {
+            tracing::error!(
+                "nor does the redrive queue take it, so this invocation fails: {error}"
+            );
+            anyhow!(
+                "neither the state store ({why}) nor the redrive queue ({error}) takes these \
+                 records; what Firehose cannot have transformed it keeps below its error prefix"
+            )
+        })
+    }
+}
+
+/// Into `bytes`; false if it is no base64.
+fn decode(data: &str, bytes: &mut Vec<u8>) -> bool {
+    bytes.clear();
+    let decoded = base64_simd::STANDARD.decode_append(data.as_bytes(), bytes);
+    decoded.is_ok()
+}
+
+/// The answer, within what Lambda lets through. A request has the same limit, and more around each
+/// record than an answer, so that only a Lambda that changed would bring one that does not fit.
+fn answer(records: Vec<Record>, overflowed: &mut usize) -> Vec<Transformed> {
+    let mut room = MAX_ANSWER - AROUND;
+    let around = |record: &Record| AROUND_RECORD + record.record_id.len();
+    for record in &records {
+        room = room.saturating_sub(around(record));
+    }
+    let transformed = records.into_iter().map(|record| {
+        let fits = record.data.len() <= room;
+        if fits {
+            room -= record.data.len();
+        } else {
+            *overflowed += 1;
+        }
+        Transformed {
+            record_id: record.record_id,
+            result: if fits {
+                Outcome::Ok
+            } else {
+                Outcome::ProcessingFailed
+            },
+            data: fits.then_some(record.data),
+        }
+    });
+    transformed.collect()
+}
