@@ -6,6 +6,7 @@
 //! for a command line it does not understand.
 
 mod clock;
+mod cost;
 mod doctor;
 mod drain;
 mod exam;
@@ -47,6 +48,8 @@ enum Command {
     Replay(replay::Args),
     /// Simulate a whole exam and compare the state with its truth
     Simulate(simulate::Args),
+    /// What an exam costs on AWS, by service
+    Cost(cost::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Cost(args) => cost::run(args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("exam-stream: {error:#}");
