@@ -193,12 +193,26 @@ test('an exam of twenty students, as its invigilator sees it', {timeout: 900000}
         await t.test('the story of an attempt', async() => {
             await put([{v: 1, id: 'story-signal', type: 'signal', name: 'fast_answers', at: Date.now() / 1000 - 5, ts: Date.now() / 1000,
                 site: students[0].config.site, quiz: quiz.quiz, attempt: attemptOf(asker), row: {answers: 3, seconds: 4}, revision: 0}]);
+            for (const slot of [3, 4, 5]) {
+                await asker.answer(quiz, slot);
+                await sleep(700);
+            }
+            await asker.answer(quiz, 4, 2);
+            await asker.saved([3, 4, 5]);
             for (const [width, height] of SIZES) {
                 await board.page.setViewportSize({width, height});
                 await board.page.goto(`${url}/local/examstream/attempt.php?attempt=${attemptOf(asker)}`);
-                assert.equal(await board.page.locator('.local-examstream-lane[data-lane=answers] [title]').count(), 1);
+                await until('all answers are there', async() => {
+                    if (await board.page.locator('.local-examstream-lane[data-lane=answers] [title]').count() === 4) {
+                        return true;
+                    }
+                    await board.page.reload();
+                    return false;
+                });
                 assert.match(await board.page.locator('.local-examstream-lines').textContent(), /Is <b>π<\/b> allowed\?/);
                 await fits(board, 'the story');
+                // Moodle's drawer takes a moment.
+                await sleep(800);
                 await shot(board, `story-${width}`, {fullPage: true});
             }
         });
