@@ -80,6 +80,7 @@ final class resume {
      */
     private static function state(int $attemptid): ?array {
         $backend = \core\di::get(backend::class);
+        unset(self::$states[$attemptid]);
         if (!$backend->is_available()) {
             return null;
         }
