@@ -117,6 +117,7 @@ $string['check_state_store_ok'] = 'The state store replied within {$a} ms.';
 $string['check_state_store_old'] = 'Answers have not reached the state store for {$a}. What is brought back may be old.';
 $string['error_directory'] = 'Cannot write to {$a}. Give it to the web server\'s user.';
 $string['error_lateanswer'] = 'An answer that came before attempt {$a} was closed cannot be brought in. The attempt was left as it is.';
+$string['event_answers_restored'] = 'Answers restored';
 $string['event_board_downloaded'] = 'Live board downloaded';
 $string['event_board_viewed'] = 'Live board viewed';
 $string['event_story_viewed'] = 'Story of an attempt viewed';
