@@ -324,13 +324,13 @@ class Athena(unittest.TestCase):
         answer = {'v': 1, 'id': 'a-1', 'type': 'answer', 'ts': 1763800020.517999, 'sent': 1763800020.1, 'at': 1763800009.75,
                   'site': 'moodle.example', 'quiz': 4, 'attempt': 17, 'usage': '170', 'student_id': 3, 'page': 'p',
                   'seq': 3, 'slot': 2, 'qa': 5, 'status': 1, 'fields': {'answer': 'ü "2"', ':sequencecheck': '1'},
-                  'counts': {'hidden': 2}, 'device': 'd1'}
+                  'counts': [], 'device': 'd1', 'preview': 1}
         line = json.dumps(answer, ensure_ascii=False)
         row, = self.rows([(line, '2025-11-22'), (line, '2025-11-23')])
         self.assertEqual(str(row['ts']), '2025-11-22 08:27:00.517000')
         self.assertEqual(str(row['edited']), '2025-11-22 08:26:49.750000')
-        self.assertEqual((row['v'], row['usage'], row['slot'], row['status'], row['word'], row['preview'], row['dt']),
-                         (1, 170, 2, 1, None, False, '2025-11-22'))
+        self.assertEqual((row['v'], row['usage'], row['slot'], row['status'], row['word'], row['preview'], row['counts'], row['slots'], row['dt']),
+                         (1, 170, 2, 1, None, True, '{}', None, '2025-11-22'))
         self.assertEqual(json.loads(row['fields']), answer['fields'])
         self.assertEqual(row['record'], line)
 
