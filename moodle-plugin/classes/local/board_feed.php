@@ -56,26 +56,25 @@ final class board_feed {
      * @throws \Throwable when the store cannot be asked in time.
      */
     public function read(int $quiz, int $since): array {
-        $site = site::id();
         $cache = \cache::make('local_examstream', 'board');
         $now = site::now();
-        $steps = array_values(array_filter($cache->get("$site-$quiz") ?: [], fn($step) => $step['time'] > $now - self::KEPT));
+        $steps = array_values(array_filter($cache->get((string) $quiz) ?: [], fn($step) => $step['time'] > $now - self::KEPT));
         $last = end($steps) ?: null;
         $known = self::after($steps, $since);
         if ($known !== null && !$last['more'] && $last['time'] > $now - self::FRESH) {
             return ['rows' => $known, 'reset' => false] + $last;
         }
-        $board = $this->backend->board($site, $quiz, $known === null ? $since : $last['version']) + ['reset' => false];
+        $board = $this->backend->board(site::id(), $quiz, $known === null ? $since : $last['version']) + ['reset' => false];
         $step = ['since' => $board['version'], 'time' => $now] + $board;
         if ($board['reset']) {
-            $cache->delete("$site-$quiz");
+            $cache->delete((string) $quiz);
         } else if ($known !== null) {
-            $cache->set("$site-$quiz", [...$steps, ['since' => $last['version']] + $step]);
+            $cache->set((string) $quiz, [...$steps, ['since' => $last['version']] + $step]);
             $board['rows'] += $known;
         } else if (!$board['more'] && $last && $since <= $last['version'] && $last['version'] <= $board['version']) {
             $board['version'] = $last['version'];
         } else if (!$board['more']) {
-            $cache->set("$site-$quiz", [['rows' => []] + $step]);
+            $cache->set((string) $quiz, [['rows' => []] + $step]);
         }
         return $board;
     }
