@@ -79,9 +79,13 @@ final class board_test extends stream_testcase {
      * A reply of the board's web service, as it is sent, and with its rows by attempt.
      *
      * @param int $since
+     * @param bool $anew whether the store is asked, whoever has just asked it.
      * @return array
      */
-    private function ask(int $since = 0): array {
+    private function ask(int $since = 0, bool $anew = true): array {
+        if (!$since && $anew) {
+            \cache::make('local_examstream', 'board')->purge();
+        }
         $reply = external_api::clean_returnvalue(get_board::execute_returns(), get_board::execute($this->quiz->cmid, $since));
         return ['sent' => $reply['rows'] . $reply['signals']]
             + ['rows' => array_column(json_decode($reply['rows'], true), null, 'attempt')] + $reply;
@@ -190,9 +194,11 @@ final class board_test extends stream_testcase {
             $this->put_record($attempt, 'alive', ['counts' => ['hidden' => $n]]);
         };
         $start = $this->ask()['version'];
+        $this->stream->looks = 0;
+        $this->assertCount(2, $this->ask(0, false)['rows']);
+        $this->assertSame(0, $this->stream->looks);
         $clock->bump(1);
         $say($this->attempt, 1);
-        $this->stream->looks = 0;
         $versions = [];
         for ($i = 0; $i < 20; $i++) {
             $reply = $this->ask($start);
@@ -201,28 +207,53 @@ final class board_test extends stream_testcase {
         }
         $this->assertSame(1, $this->stream->looks);
         $this->assertCount(1, array_unique($versions));
-
-        // Some come late, one has just come, one had seen the last step already.
         $clock->bump(1);
         $say($other, 2);
         $this->assertSame([(int) $other->id], array_keys($this->ask($versions[0])['rows']));
-        $clock->bump(1);
+
+        // Who comes with a version of which no step is kept is told by the store, and joins the others.
+        $clock->bump(5);
         $say($this->attempt, 3);
-        $new = $this->ask();
-        $this->assertSame(3, $new['rows'][$this->attempt->id]['counts']['hidden']);
-        $late = $this->ask($start)['rows'];
-        $this->assertSame([3, 2], [$late[$this->attempt->id]['counts']['hidden'], $late[$other->id]['counts']['hidden']]);
-        $this->assertSame([(int) $this->attempt->id], array_keys($this->ask($new['version'])['rows']));
+        $late = $this->ask($start);
+        $this->assertSame([3, 2], array_map(
+            fn($attempt) => $late['rows'][$attempt->id]['counts']['hidden'],
+            [$this->attempt, $other]
+        ));
+        $this->assertSame([(int) $this->attempt->id], array_keys($this->ask($late['version'])['rows']));
 
         // What happens meanwhile is told with the next step.
+        $known = $this->ask($late['version'])['version'];
         $say($other, 4);
-        $known = $this->ask($start)['version'];
         $this->assertSame([], $this->ask($known)['rows']);
         $clock->bump(1);
         $this->assertSame(4, $this->ask($known)['rows'][$other->id]['counts']['hidden']);
         // Steps are not kept for ever: then the store answers.
         $clock->bump(60);
         $this->assertCount(2, $this->ask($start)['rows']);
+    }
+
+    /**
+     * While one asks the store the others do not wait: they are told what is known, or to come again.
+     */
+    public function test_nobody_waits_for_another_ones_look(): void {
+        global $CFG;
+        $this->exam();
+        $this->stream->behind = null;
+        $clock = $this->mock_clock_with_frozen();
+        $this->log_in();
+        $known = $this->ask()['version'];
+        $clock->bump(1);
+        $this->put_record($this->attempt, 'alive', ['counts' => ['hidden' => 1]]);
+        // A lock that holds within one process, too.
+        $CFG->lock_factory = \core\lock\file_lock_factory::class;
+        $lock = \core\lock\lock_config::get_lock_factory('local_examstream_board')->get_lock("quiz{$this->quiz->id}", 0);
+        $looks = $this->stream->looks;
+        [$friend, $stranger] = [$this->ask($known), $this->ask(999999)];
+        $lock->release();
+        $this->assertSame([$known, false], [$friend['version'], $friend['more']]);
+        $this->assertSame([999999, true, []], [$stranger['version'], $stranger['more'], $stranger['rows']]);
+        $this->assertSame($looks, $this->stream->looks);
+        $this->assertCount(1, $this->ask($known)['rows']);
     }
 
     /**

@@ -56,27 +56,75 @@ final class board_feed {
      * @throws \Throwable when the store cannot be asked in time.
      */
     public function read(int $quiz, int $since): array {
-        $cache = \cache::make('local_examstream', 'board');
-        $now = site::now();
-        $steps = array_values(array_filter($cache->get((string) $quiz) ?: [], fn($step) => $step['time'] > $now - self::KEPT));
-        $last = end($steps) ?: null;
-        $known = self::after($steps, $since);
-        if ($known !== null && !$last['more'] && $last['time'] > $now - self::FRESH) {
-            return ['rows' => $known, 'reset' => false] + $last;
+        $told = $this->told($quiz, $since);
+        if ($told !== null && !$told['old']) {
+            return $told;
         }
-        $board = $this->backend->board(site::id(), $quiz, $known === null ? $since : $last['version']) + ['reset' => false];
-        $step = ['since' => $board['version'], 'time' => $now] + $board;
+        // One asks the store; nobody waits for it: there is either something to tell meanwhile, or the next try.
+        $lock = \core\lock\lock_config::get_lock_factory('local_examstream_board')->get_lock("quiz$quiz", 0);
+        if (!$lock) {
+            return $told ?? ['version' => $since, 'more' => true, 'reset' => false, 'rows' => [], 'signals' => []];
+        }
+        try {
+            // Somebody else may just have asked.
+            $told = $this->told($quiz, $since);
+            return $told !== null && !$told['old'] ? $told : $this->ask($quiz, $since, $told);
+        } finally {
+            $lock->release();
+        }
+    }
+
+    /**
+     * What the kept steps tell.
+     *
+     * @param int $quiz
+     * @param int $since
+     * @return array|null null: nothing, no step begins or ends there. Else as {@see self::read()}, and whether it is old.
+     */
+    private function told(int $quiz, int $since): ?array {
+        $steps = self::steps($quiz);
+        $rows = self::after($steps, $since);
+        $last = end($steps);
+        return $rows === null ? null
+            : ['rows' => $rows, 'old' => $last['more'] || $last['time'] <= site::now() - self::FRESH] + $last;
+    }
+
+    /**
+     * Asks the store, and keeps what it says as a step.
+     *
+     * @param int $quiz
+     * @param int $since
+     * @param array|null $told what the kept steps tell.
+     * @return array as {@see self::read()}.
+     */
+    private function ask(int $quiz, int $since, ?array $told): array {
+        $steps = self::steps($quiz);
+        $last = end($steps) ?: null;
+        $from = $told['version'] ?? $since;
+        $board = $this->backend->board(site::id(), $quiz, $from) + ['reset' => false];
+        $cache = \cache::make('local_examstream', 'board');
         if ($board['reset']) {
             $cache->delete((string) $quiz);
-        } else if ($known !== null) {
-            $cache->set((string) $quiz, [...$steps, ['since' => $last['version']] + $step]);
-            $board['rows'] += $known;
-        } else if (!$board['more'] && $last && $since <= $last['version'] && $last['version'] <= $board['version']) {
+        } else if ($told !== null || !$last || $since > $last['version']) {
+            // The first who comes begins a row of steps.
+            $step = ['since' => $from, 'time' => site::now()] + $board;
+            $cache->set((string) $quiz, $told === null ? [$step] : [...$steps, $step]);
+            $board['rows'] += $told['rows'] ?? [];
+        } else if (!$board['more'] && $last['version'] <= $board['version']) {
             $board['version'] = $last['version'];
-        } else if (!$board['more']) {
-            $cache->set((string) $quiz, [['rows' => []] + $step]);
         }
         return $board;
+    }
+
+    /**
+     * The steps that are kept.
+     *
+     * @param int $quiz
+     * @return array[]
+     */
+    private static function steps(int $quiz): array {
+        $steps = \cache::make('local_examstream', 'board')->get((string) $quiz) ?: [];
+        return array_values(array_filter($steps, fn($step) => $step['time'] > site::now() - self::KEPT));
     }
 
     /**
