@@ -26,6 +26,7 @@ use local_examstream\event\board_downloaded;
 use local_examstream\event\board_viewed;
 use local_examstream\local\backend;
 use local_examstream\local\board;
+use local_examstream\local\board_feed;
 use local_examstream\local\board_table;
 use local_examstream\local\invigilator;
 use local_examstream\local\roster;
@@ -48,7 +49,7 @@ $backend = \core\di::get(backend::class);
 
 if ($download !== '') {
     try {
-        $table = new board_table(new roster($viewer), new board($viewer, $backend));
+        $table = new board_table(new roster($viewer), new board($viewer, new board_feed($backend)));
     } catch (\ExamStream\StateException $e) {
         site::note('reading the live board', $e);
         throw new moodle_exception('board_storedown', 'local_examstream', $url);

@@ -36,7 +36,7 @@ the id of the site and of the attempt, with a tab between. Empty: nothing is to 
 With --done it reads such lines from its standard input and takes them off the list.
 
     php local/examstream/cli/erasures.php > erase.tsv
-    ... erase them, see docs/security.md ...
+    exam-stream erase --site ID $(cut -f 2 erase.tsv | sed 's/^/--attempt /') ...    (where the server's storage is)
     php local/examstream/cli/erasures.php --done < erase.tsv
 TEXT);
     exit($unknown ? 2 : 0);

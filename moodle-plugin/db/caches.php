@@ -25,6 +25,13 @@
 defined('MOODLE_INTERNAL') || die();
 
 $definitions = [
+    // What was last read of a quiz's live board, so that it is read once for all who look. Losing it costs a read each.
+    'board' => [
+        'mode' => cache_store::MODE_APPLICATION,
+        'simplekeys' => true,
+        'simpledata' => true,
+        'ttl' => 60,
+    ],
     // What the minutely task has brought into which attempt, so that it loads a silent attempt once and not each minute.
     // Losing it costs time only.
     'folded' => [

@@ -20,6 +20,7 @@ use core_external\external_api;
 use local_examstream\external\get_board;
 use local_examstream\external\get_board_students;
 use local_examstream\local\board;
+use local_examstream\local\board_feed;
 use local_examstream\local\board_table;
 use local_examstream\local\invigilator;
 use local_examstream\local\presence;
@@ -41,6 +42,7 @@ require_once(__DIR__ . '/fixtures/stream_testcase.php');
  * @covers    \local_examstream\external\get_board_students
  * @covers    \local_examstream\external\invigilation
  * @covers    \local_examstream\local\board
+ * @covers    \local_examstream\local\board_feed
  * @covers    \local_examstream\local\board_table
  * @covers    \local_examstream\local\invigilator
  * @covers    \local_examstream\local\presence
@@ -77,9 +79,13 @@ final class board_test extends stream_testcase {
      * A reply of the board's web service, as it is sent, and with its rows by attempt.
      *
      * @param int $since
+     * @param bool $anew whether the store is asked, whoever has just asked it.
      * @return array
      */
-    private function ask(int $since = 0): array {
+    private function ask(int $since = 0, bool $anew = true): array {
+        if (!$since && $anew) {
+            \cache::make('local_examstream', 'board')->purge();
+        }
         $reply = external_api::clean_returnvalue(get_board::execute_returns(), get_board::execute($this->quiz->cmid, $since));
         return ['sent' => $reply['rows'] . $reply['signals']]
             + ['rows' => array_column(json_decode($reply['rows'], true), null, 'attempt')] + $reply;
@@ -104,7 +110,7 @@ final class board_test extends stream_testcase {
     private function download(): array {
         global $USER;
         $viewer = new invigilator($this->cm(), (int) $USER->id);
-        return iterator_to_array((new board_table(new roster($viewer), new board($viewer, $this->stream)))->rows(), false);
+        return iterator_to_array((new board_table(new roster($viewer), new board($viewer, new board_feed($this->stream))))->rows(), false);
     }
 
     /**
@@ -173,6 +179,81 @@ final class board_test extends stream_testcase {
             $rows = $this->ask($since)['rows'];
         } while (!$rows && microtime(true) < $deadline && !usleep(5000));
         return $rows;
+    }
+
+    /**
+     * However many look, the store is asked no more often; and nobody misses anything, wherever they stand.
+     */
+    public function test_the_store_is_read_once_for_all_who_look(): void {
+        $this->exam();
+        $this->stream->behind = null;
+        $clock = $this->mock_clock_with_frozen();
+        [, $other] = $this->another_student();
+        $this->log_in();
+        $say = function (\stdClass $attempt, int $n): void {
+            $this->put_record($attempt, 'alive', ['counts' => ['hidden' => $n]]);
+        };
+        $start = $this->ask()['version'];
+        $this->stream->looks = 0;
+        $this->assertCount(2, $this->ask(0, false)['rows']);
+        $this->assertSame(0, $this->stream->looks);
+        $clock->bump(1);
+        $say($this->attempt, 1);
+        $versions = [];
+        for ($i = 0; $i < 20; $i++) {
+            $reply = $this->ask($start);
+            $versions[] = $reply['version'];
+            $this->assertSame(1, $reply['rows'][$this->attempt->id]['counts']['hidden']);
+        }
+        $this->assertSame(1, $this->stream->looks);
+        $this->assertCount(1, array_unique($versions));
+        $clock->bump(1);
+        $say($other, 2);
+        $this->assertSame([(int) $other->id], array_keys($this->ask($versions[0])['rows']));
+
+        // Who comes with a version of which no step is kept is told by the store, and joins the others.
+        $clock->bump(5);
+        $say($this->attempt, 3);
+        $late = $this->ask($start);
+        $this->assertSame([3, 2], array_map(
+            fn($attempt) => $late['rows'][$attempt->id]['counts']['hidden'],
+            [$this->attempt, $other]
+        ));
+        $this->assertSame([(int) $this->attempt->id], array_keys($this->ask($late['version'])['rows']));
+
+        // What happens meanwhile is told with the next step.
+        $known = $this->ask($late['version'])['version'];
+        $say($other, 4);
+        $this->assertSame([], $this->ask($known)['rows']);
+        $clock->bump(1);
+        $this->assertSame(4, $this->ask($known)['rows'][$other->id]['counts']['hidden']);
+        // Steps are not kept for ever: then the store answers.
+        $clock->bump(60);
+        $this->assertCount(2, $this->ask($start)['rows']);
+    }
+
+    /**
+     * While one asks the store the others do not wait: they are told what is known, or to come again.
+     */
+    public function test_nobody_waits_for_another_ones_look(): void {
+        global $CFG;
+        $this->exam();
+        $this->stream->behind = null;
+        $clock = $this->mock_clock_with_frozen();
+        $this->log_in();
+        $known = $this->ask()['version'];
+        $clock->bump(1);
+        $this->put_record($this->attempt, 'alive', ['counts' => ['hidden' => 1]]);
+        // A lock that holds within one process, too.
+        $CFG->lock_factory = \core\lock\file_lock_factory::class;
+        $lock = \core\lock\lock_config::get_lock_factory('local_examstream_board')->get_lock("quiz{$this->quiz->id}", 0);
+        $looks = $this->stream->looks;
+        [$friend, $stranger] = [$this->ask($known), $this->ask(999999)];
+        $lock->release();
+        $this->assertSame([$known, false], [$friend['version'], $friend['more']]);
+        $this->assertSame([999999, true, []], [$stranger['version'], $stranger['more'], $stranger['rows']]);
+        $this->assertSame($looks, $this->stream->looks);
+        $this->assertCount(1, $this->ask($known)['rows']);
     }
 
     /**
@@ -322,12 +403,8 @@ final class board_test extends stream_testcase {
         $colleague = $this->log_in('teacher');
         $this->log_in();
         $reply = $this->ask_names([(int) $stranger->id, (int) $colleague->id, (int) $this->student->id]);
-        // Teachers are enrolled: they may have tried the quiz before they were teachers.
-        $this->assertNotContains((int) $stranger->id, array_column($reply['students'], 'id'));
-        $this->assertNotContains((int) $stranger->id, array_column($reply['colleagues'], 'id'));
-        $this->assertContains((int) $this->student->id, array_column($reply['students'], 'id'));
-        $named = array_merge(array_column($reply['students'], 'name', 'id'), array_column($reply['colleagues'], 'name', 'id'));
-        $this->assertContains(fullname($colleague), $named);
+        $this->assertSame([(int) $this->student->id], array_column($reply['students'], 'id'));
+        $this->assertSame([['id' => (int) $colleague->id, 'name' => fullname($colleague)]], $reply['colleagues']);
 
         // Whoever was enrolled when the attempt began is still shown by name.
         $instance = array_values(enrol_get_instances($this->quiz->course, true))[0];

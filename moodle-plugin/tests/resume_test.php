@@ -144,6 +144,27 @@ final class resume_test extends stream_testcase {
     }
 
     /**
+     * The log says whose answers were brought back, once, and not what they are.
+     */
+    public function test_restoring_is_logged(): void {
+        $this->start([['shortanswer', 'frogtoad'], ['truefalse', 'true']]);
+        $this->answer(1, ['answer' => 'toad']);
+        $sink = $this->redirectEvents();
+        $this->resume();
+        $this->resume();
+        $events = array_filter($sink->get_events(), fn($event) => $event instanceof event\answers_restored);
+        $this->assertCount(1, $events);
+        $event = reset($events);
+        $this->assertEquals([$this->attempt->id, $this->student->id], [$event->objectid, $event->relateduserid]);
+        $this->assertSame([1], $event->other['slots']);
+        $this->assertEquals(\context_module::instance($this->quiz->cmid), $event->get_context());
+        $this->assertStringContainsString('slots 1 ', $event->get_description());
+        $this->assertStringNotContainsString('toad', json_encode($event->get_data()) . $event->get_description());
+        $this->assertNotEmpty($event->get_name());
+        $this->assertNotEmpty($event->get_url());
+    }
+
+    /**
      * A choice that was cleared stays cleared, over what Moodle had autosaved.
      */
     public function test_cleared_choice_is_restored_as_cleared(): void {

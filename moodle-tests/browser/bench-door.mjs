@@ -47,7 +47,7 @@ async function measure(name, times, request) {
     };
 }
 
-const quiz = makeQuiz({name: 'Bench of the doors', questions: SEVEN});
+const quiz = makeQuiz({name: 'Bench of the doors', questions: SEVEN, switches: {helpdesk: 1, signaladdress: 1, signaldevice: 1}});
 const browser = await Browser.start();
 await browser.login('student15');
 await browser.attempt(quiz);
@@ -71,6 +71,11 @@ writeFileSync(join(process.env.ES_CODE, 'bare.php'), "<?php\ndefine('ABORT_AFTER
 const series = async() => [
     await measure('bare page', 2000, () => ({path: '/bare.php', ...json, body: '{}'})),
     await measure('put.php', 2000, () => ({path: '/local/examstream/put.php', ...json, body: JSON.stringify({token: config.token, ...record()})})),
+    await measure('put.php, a sign of life with marks', 2000, () => ({path: '/local/examstream/put.php', ...json, body: JSON.stringify({
+        token: config.token, sent: config.minted, records: [{type: 'alive', page: `${config.page}.0badcafe`, seq: ++seq,
+            at: config.minted, counts: {}, device: '0123456789abcdef0123456789abcdef'}]})})),
+    await measure('put.php, asking for news of a call', 2000, () => ({path: '/local/examstream/put.php', ...json,
+        body: JSON.stringify({token: config.token, records: [], help: ''})})),
     await measure('web service', 100, () => ({
         path: `/lib/ajax/service.php?sesskey=${sesskey}&info=local_examstream_put`, ...json,
         body: JSON.stringify([{index: 0, methodname: 'local_examstream_put', args: {attempt: config.attempt, body: JSON.stringify(record())}}]),

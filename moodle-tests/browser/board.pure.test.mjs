@@ -133,7 +133,7 @@ test('one question at a time, the rest at once, none while nobody looks', async(
         }
     };
     const [asked, told] = [[], []];
-    let reply = {version: 5, more: true};
+    let reply = {version: 5, more: true, rows: [{}]};
     const poller = new Poller({
         ask: async since => {
             asked.push(since);

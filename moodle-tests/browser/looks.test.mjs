@@ -58,7 +58,6 @@ for (const [width, height] of [[360, 740], [1280, 900]]) {
             await fits(browser, 'the calls');
             await shot(browser, 'help-calls');
             await page.keyboard.press('Escape');
-            await shot(browser, 'help-page', {fullPage: true});
         } finally {
             browser.kill();
         }

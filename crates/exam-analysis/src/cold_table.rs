@@ -53,21 +53,9 @@ pub const FILE: &str = "events.parquet";
 
 /// What a directory stores, in the order of time.
 pub fn hours(dir: &Path) -> Result<Vec<Hour>, exam_cold::Error> {
-    let mut found: BTreeMap<((Millis, Millis), String), Hour> = BTreeMap::new();
-    let mut hour_of = |name: &str, span: (Millis, Millis)| -> &mut Hour {
-        let dir = name
-            .rsplit_once('/')
-            .map_or(name, |(dir, _)| dir)
-            .to_owned();
-        found.entry((span, dir.clone())).or_insert_with(|| Hour {
-            dir,
-            span,
-            parquet: None,
-            lines: Vec::new(),
-        })
-    };
+    let mut found = Hours::new();
     for part in exam_cold::parts(dir, Tree::Cold, &Select::default())? {
-        hour_of(&part.name, span(&part)).lines.push(part);
+        entry(&mut found, &part.name, span(&part)).lines.push(part);
     }
     let root = dir.join("parquet");
     for stream in names(&root) {
@@ -84,12 +72,32 @@ pub fn hours(dir: &Path) -> Result<Vec<Hour>, exam_cold::Error> {
                 let name = format!("{stream}/{day}{below}/{FILE}");
                 let file = root.join(&name);
                 if file.exists() {
-                    hour_of(&name, span_of(date, hour)).parquet = Some(file);
+                    entry(&mut found, &name, span_of(date, hour)).parquet = Some(file);
                 }
             }
         }
     }
     Ok(found.into_values().collect())
+}
+
+type Hours = BTreeMap<((Millis, Millis), String), Hour>;
+
+/// The hour in whose directory something lies.
+fn entry<'a>(found: &'a mut Hours, name: &str, span: (Millis, Millis)) -> &'a mut Hour {
+    let dir = name
+        .rsplit_once('/')
+        .map_or(name, |(dir, _)| dir)
+        .to_owned();
+    found.entry((span, dir.clone())).or_insert_with(|| Hour {
+        dir,
+        span,
+        parquet: None,
+        lines: Vec::new(),
+    })
+}
+
+pub fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
 }
 
 /// The names in a directory; none if there is none.
@@ -105,11 +113,12 @@ impl Hour {
         let Some(path) = &self.parquet else {
             return Ok(BTreeMap::new());
         };
-        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+        let reader =
+            ParquetRecordBatchReaderBuilder::try_new(File::open(path)?).map_err(external)?;
         let pairs = reader.metadata().file_metadata().key_value_metadata();
         let parts = pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == PARTS));
         let parts = parts.and_then(|pair| pair.value.as_deref()).unwrap_or("{}");
-        serde_json::from_str(parts).map_err(|e| DataFusionError::External(Box::new(e)))
+        serde_json::from_str(parts).map_err(external)
     }
 
     /// Reads the Parquet's rows with the columns of `projection`, [`events::KEY`] left out.
@@ -121,7 +130,8 @@ impl Hour {
         let Some(path) = &self.parquet else {
             return Ok(());
         };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+        let builder =
+            ParquetRecordBatchReaderBuilder::try_new(File::open(path)?).map_err(external)?;
         let mask = ProjectionMask::roots(
             builder.parquet_schema(),
             projection.columns().iter().copied(),
@@ -129,7 +139,8 @@ impl Hour {
         for batch in builder
             .with_projection(mask)
             .with_batch_size(8192)
-            .build()?
+            .build()
+            .map_err(external)?
         {
             each(batch?)?;
         }
@@ -152,7 +163,7 @@ impl Hour {
                     Ok(()) if text.is_empty() => break,
                     Ok(()) => *read += text.len() as u64,
                     Err(error) if error.is_gone() => break,
-                    Err(error) => return Err(DataFusionError::External(Box::new(error))),
+                    Err(error) => return Err(external(error)),
                 }
                 for (_, rows) in events::read(&text, projection) {
                     each(rows)?;
@@ -168,7 +179,7 @@ impl Hour {
             let len = match part.length() {
                 Ok(len) => len,
                 Err(error) if error.is_gone() => continue,
-                Err(error) => return Err(DataFusionError::External(Box::new(error))),
+                Err(error) => return Err(external(error)),
             };
             if covered
                 .get(&*part.name)
@@ -283,8 +294,7 @@ impl PartitionStream for Scan {
         let (dir, wanted, schema) = (self.dir.clone(), self.wanted.clone(), self.schema.clone());
         let (from, to) = (self.from, self.to);
         stream.spawn_blocking(move || {
-            let mut hours =
-                hours(&dir).map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let mut hours = hours(&dir).map_err(external)?;
             hours.retain(|hour| hour.span.0 <= to && hour.span.1 > from);
             for group in groups(hours) {
                 let sent = read_group(&group, &wanted, &mut |batch: RecordBatch| {

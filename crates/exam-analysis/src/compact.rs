@@ -21,7 +21,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use crate::buffer::sorted;
-use crate::cold_table::{Hour, PARTS, hours};
+use crate::cold_table::{FILE, Hour, PARTS, external, hours};
 use crate::dialect::Millis;
 use crate::duration;
 use crate::events::{self, Projection};
@@ -68,7 +68,7 @@ pub fn compact(dir: &Path, hour: &Hour) -> anyhow::Result<Option<u64>> {
     let projection = Projection::all();
     let target = dir.join("parquet").join(&hour.dir);
     fs::create_dir_all(&target)?;
-    let new = target.join("events.parquet.tmp");
+    let new = target.join(format!("{FILE}.tmp"));
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_max_row_group_row_count(Some(ROW_GROUP))
@@ -82,7 +82,7 @@ pub fn compact(dir: &Path, hour: &Hour) -> anyhow::Result<Option<u64>> {
             .as_string::<i32>();
         ids.extend(id.iter().flatten().map(|id| events::hash(id.as_bytes())));
         rows += batch.num_rows() as u64;
-        Ok(writer.write(&batch)?)
+        writer.write(&batch).map_err(external)
     })?;
     let before = rows;
     let (mut waiting, mut count): (Vec<RecordBatch>, usize) = (Vec::new(), 0);
@@ -90,7 +90,7 @@ pub fn compact(dir: &Path, hour: &Hour) -> anyhow::Result<Option<u64>> {
         let batch = sorted(&concat_batches(projection.schema(), waiting.iter())?)?;
         waiting.clear();
         let columns: Vec<usize> = (0..batch.num_columns() - 1).collect();
-        Ok(writer.write(&batch.project(&columns)?)?)
+        writer.write(&batch.project(&columns)?).map_err(external)
     };
     let parts = hour.read_lines(&covered, &projection, &mut |read| {
         let first = |row: &u32| ids.insert(read.ids[*row as usize]);
@@ -113,7 +113,7 @@ pub fn compact(dir: &Path, hour: &Hour) -> anyhow::Result<Option<u64>> {
     writer.append_key_value_metadata(KeyValue::new(PARTS.into(), serde_json::to_string(&parts)?));
     let file = writer.into_inner()?;
     file.sync_all()?;
-    fs::rename(&new, target.join("events.parquet"))?;
+    fs::rename(&new, target.join(FILE))?;
     File::open(&target)?.sync_all()?;
     Ok(Some(rows))
 }

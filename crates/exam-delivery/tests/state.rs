@@ -64,6 +64,10 @@ impl StateStore for Memory {
         unreachable!("the sender reads no board")
     }
 
+    async fn remove(&self, key: &AttemptKey) -> Result<bool, StateError> {
+        Ok(self.0.lock().unwrap().attempts.remove(key).is_some())
+    }
+
     async fn scan(
         &self,
         _: &mut (dyn FnMut(AttemptKey, Registers) + Send),

@@ -25,7 +25,7 @@
 //! reads its whole log, and each row a whole attempt: beyond some thousands of students use Redis.
 //!
 //! Table: partition key `k` and sort key `f`, both strings; time to live `ttl`; on demand. The
-//! policy needs `UpdateItem`, `GetItem`, `Query`, and for whoever scans `Scan`.
+//! policy needs `UpdateItem`, `GetItem`, `Query`; for whoever scans `Scan`, and to erase `DeleteItem`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -455,6 +455,35 @@ impl StateStore for DynamoStore {
         let rows = rows.filter(|row| row.quiz.is_none_or(|named| named == quiz));
         answer.rows = rows.map(|row| (row.attempt, row)).collect();
         Ok(answer)
+    }
+
+    async fn remove(&self, key: &AttemptKey) -> Result<bool, StateError> {
+        let k = text(&short(&attempt_key(key), MAX_PARTITION_KEY));
+        let query = json!({
+            "TableName": self.table,
+            "KeyConditionExpression": "k = :k",
+            "ExpressionAttributeValues": { ":k": k },
+            "ProjectionExpression": "k, f",
+            "ConsistentRead": true,
+        });
+        let mut names = Vec::new();
+        self.pages("Query", query, |item| {
+            names.push(item.f.text);
+            Ok(())
+        })
+        .await?;
+        let known = !names.is_empty();
+        let removals = names
+            .into_iter()
+            .map(|f| json!({ "TableName": self.table, "Key": { "k": k, "f": text(&f) } }));
+        // The board's log goes on naming it until its entries expire: a row without registers is
+        // none.
+        stream::iter(removals)
+            .map(async |removal| self.call::<Done>("DeleteItem", &removal).await.map(drop))
+            .buffer_unordered(CONCURRENCY)
+            .try_for_each(async |()| Ok(()))
+            .await?;
+        Ok(known)
     }
 
     async fn scan(

@@ -46,6 +46,10 @@ pub trait StateStore: Send + Sync {
         limit: usize,
     ) -> Result<Board, StateError>;
 
+    /// Forgets an attempt, on its quiz's board too. False if it was not known. A record of it that
+    /// is folded afterwards makes it known again: erase it where it is read from first.
+    async fn remove(&self, key: &AttemptKey) -> Result<bool, StateError>;
+
     /// Calls `each` with every attempt stored, at least once. What is folded meanwhile may or may
     /// not be seen.
     async fn scan(

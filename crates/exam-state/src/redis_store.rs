@@ -178,6 +178,10 @@ impl StateStore for RedisStore {
             .await
     }
 
+    async fn remove(&self, key: &AttemptKey) -> Result<bool, StateError> {
+        self.request(|connection| remove(connection, key)).await
+    }
+
     async fn scan(
         &self,
         each: &mut (dyn FnMut(AttemptKey, Registers) + Send),
@@ -360,6 +364,20 @@ pub(crate) async fn read(
     let mut get = redis::cmd("HGETALL");
     get.arg(attempt_key(key));
     Ok(registers(get.query_async(&mut connection).await?))
+}
+
+async fn remove(mut connection: MultiplexedConnection, key: &AttemptKey) -> Result<bool, Failure> {
+    // The board first: an attempt that is still there tells, the next time, which one.
+    let known = read(connection.clone(), key).await?;
+    let quiz = known.and_then(|known| AttemptView::new(key, &known).quiz);
+    if let (Who::Attempt(number), Some(quiz)) = (&key.who, quiz) {
+        let mut row = redis::cmd("ZREM");
+        row.arg(board_key(&key.site, quiz)).arg(number);
+        row.exec_async(&mut connection).await?;
+    }
+    let mut remove = redis::cmd("UNLINK");
+    remove.arg(attempt_key(key));
+    Ok(remove.query_async(&mut connection).await?)
 }
 
 pub(crate) async fn board(

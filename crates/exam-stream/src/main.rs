@@ -6,9 +6,11 @@
 //! for a command line it does not understand.
 
 mod clock;
+mod cold;
 mod cost;
 mod doctor;
 mod drain;
+mod erase;
 mod exam;
 mod rebuild;
 mod replay;
@@ -40,6 +42,10 @@ enum Command {
     Status(status::Args),
     /// Build the state from cold storage, spool and quarantine, or compare it with the store
     Rebuild(rebuild::Args),
+    /// Look at cold storage, or remove what is older than it is to be kept
+    Cold(cold::Args),
+    /// Remove what is kept of one student, with a report
+    Erase(erase::Args),
     /// Write every attempt's state as JSON
     State(state::Args),
     /// Check settings end to end, with a fix for each failure
@@ -59,6 +65,8 @@ fn main() -> ExitCode {
         Command::Drain(args) => drain::run(args),
         Command::Status(args) => status::run(args),
         Command::Rebuild(args) => rebuild::run(args),
+        Command::Cold(args) => cold::run(args),
+        Command::Erase(args) => erase::run(args),
         Command::State(args) => state::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Replay(args) => replay::run(args),

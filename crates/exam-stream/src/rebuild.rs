@@ -10,7 +10,7 @@
 //! one large file keeps them all busy. `--into` needs memory for those pieces
 //! only; `--check` and `--json` hold the whole state.
 
-mod source;
+pub mod source;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -649,3 +649,214 @@ async fn health_and_metrics_are_served() {
         "{metrics}"
     );
 }
+
+/// The lines and the state of one student go, while `serve` runs and is written to; nobody else's
+/// change, no position moves, and the state that is left is what a rebuild gives.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_student_is_erased_while_serve_runs_and_nobody_else() {
+    let Some(redis) = Redis::start() else {
+        return;
+    };
+    let (dir, url) = (scratch(), redis.url());
+    let data = dir.path().to_str().unwrap();
+    let serve = Serve::start(dir.path(), &["--part-mib", "1", "--state", &url]);
+    let put = async |client: &mut Client, numbers: std::ops::Range<u64>| {
+        for first in numbers.step_by(200) {
+            let text: Vec<String> = (first..first + 200).map(answer).collect();
+            let put = client
+                .call("PutRecordBatch", batch("exam", &[text.join("\n")]))
+                .await
+                .unwrap();
+            assert_eq!(put.status, StatusCode::OK);
+        }
+    };
+    let mut client = serve.client().await;
+    put(&mut client, 0..20_000).await;
+    let folded = |what: &str| {
+        until(what, || {
+            let check = exam_stream(&["rebuild", data, "--check", &url]);
+            check.status.success()
+        });
+    };
+    folded("all is folded");
+    let before = lines(dir.path(), "cold");
+    let erase = |more: &[&str]| {
+        let mut arguments = vec![
+            "erase",
+            "--dir",
+            data,
+            "--site",
+            "m.example",
+            "--state",
+            &url,
+        ];
+        arguments.extend(more);
+        let done = exam_stream(&arguments);
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        serde_json::from_slice::<Value>(&done.stdout).unwrap()
+    };
+
+    let dry = erase(&["--student", "4", "--dry-run"]);
+    assert_eq!(
+        (&dry["lines"], &dry["dry_run"]),
+        (&json!(1_000), &json!(true))
+    );
+    assert_eq!(lines(dir.path(), "cold"), before);
+    // Others go on writing meanwhile; of the student, nothing more comes.
+    let others = tokio::spawn(async move {
+        for n in (20_000..24_000).filter(|n| n % 20 != 4) {
+            let put = client
+                .call("PutRecordBatch", batch("exam", &[answer(n)]))
+                .await;
+            assert_eq!(put.unwrap().status, StatusCode::OK);
+        }
+    });
+    let report = tokio::task::block_in_place(|| erase(&["--student", "4"]));
+    others.await.unwrap();
+    assert_eq!(report["lines"], 1_000);
+    assert_eq!(report["attempts"], json!([4]));
+    assert_eq!(report["state"], json!(["m.example/4"]));
+    let parts = report["parts"].as_object().unwrap();
+    assert!(parts.len() > 1 && parts.values().map(|n| n.as_u64().unwrap()).sum::<u64>() == 1_000);
+
+    let student = |line: &String| line.contains("\"student_id\":4,");
+    let after = lines(dir.path(), "cold");
+    assert!(!after.iter().any(student));
+    let left = |lines: &[String]| -> BTreeSet<String> {
+        let others = lines.iter().filter(|line| !student(line));
+        others
+            .filter(|line| !line.starts_with("{\"erased\":true}"))
+            .cloned()
+            .collect()
+    };
+    let written = (20_000..24_000).filter(|n| n % 20 != 4).map(answer);
+    let expected: BTreeSet<String> = left(&before).into_iter().chain(written).collect();
+    assert!(left(&after) == expected);
+    folded("the state is that of the others");
+    let state: Value =
+        serde_json::from_slice(&exam_stream(&["state", "--state", &url]).stdout).unwrap();
+    assert_eq!(state.as_object().unwrap().len(), 19);
+    // The fold's positions are right still: it folds on, and a lost store is refilled.
+    put(&mut serve.client().await, 30_000..30_200).await;
+    redis.cli(&["flushall"]);
+    folded("refilled from what is left, and what came since");
+
+    // Again: nothing is left but what came since. By attempt, too.
+    assert_eq!(erase(&["--student", "4"])["lines"], 10);
+    assert_eq!(erase(&["--student", "4"])["lines"], 0);
+    assert_eq!(erase(&["--attempt", "7"])["lines"], 1_210);
+    folded("the state is that of the others");
+}
+
+#[tokio::test]
+async fn what_arrived_longer_ago_than_it_is_kept_is_removed_and_no_more() {
+    let dir = scratch();
+    let data = dir.path().to_str().unwrap();
+    let day = |days_ago: u64| SystemTime::now() - Duration::from_secs(days_ago * 86_400 + 3_600);
+    let old = dir
+        .path()
+        .join("cold/exam/dt=2025-10-09/hour=07/0000000000000001.jsonl");
+    let kept = dir
+        .path()
+        .join("cold/exam/dt=2025-10-09/hour=09/0000000000000001.jsonl");
+    let bytes = dir
+        .path()
+        .join("unparsed/exam/dt=2025-10-09/0000000000000001.jsonl");
+    let parquet = dir
+        .path()
+        .join("parquet/exam/dt=2025-10-09/hour=07/events.parquet");
+    for (path, days_ago) in [(&old, 31), (&kept, 29), (&bytes, 31), (&parquet, 0)] {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "{\"bytes\":\"\"}\n").unwrap();
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(day(days_ago)).unwrap();
+    }
+    let serve = Serve::start(dir.path(), &[]);
+    let mut client = serve.client().await;
+    until("they are closed, and as old as before", || {
+        let mut parts = [&old, &kept, &bytes].into_iter();
+        parts.all(|part| part.with_extension("jsonl.gz").exists() && !part.exists())
+    });
+    // Old by its event time, new by its arrival.
+    let put = client
+        .call("PutRecordBatch", batch("exam", &[answer(0)]))
+        .await;
+    assert_eq!(put.unwrap().status, StatusCode::OK);
+    let prune = |more: &[&str]| {
+        let mut arguments = vec!["cold", "prune", "--dir", data, "--retain-days", "30"];
+        arguments.extend(more);
+        let done = exam_stream(&arguments);
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        String::from_utf8(done.stdout).unwrap().lines().count()
+    };
+    let count = |path: &std::path::Path| files(path.parent().unwrap()).len();
+    assert_eq!(prune(&["--dry-run"]), 3);
+    assert_eq!(
+        (count(&old), count(&kept), count(&bytes), count(&parquet)),
+        (1, 1, 1, 1)
+    );
+    assert_eq!(prune(&[]), 3);
+    assert_eq!(
+        (count(&old), count(&kept), count(&bytes), count(&parquet)),
+        (0, 1, 0, 0)
+    );
+    assert!(!old.parent().unwrap().exists(), "an empty hour goes too");
+    assert_eq!(prune(&[]), 0);
+    assert_eq!(lines(dir.path(), "cold").len(), 2);
+    let put = client
+        .call("PutRecordBatch", batch("exam", &[answer(1)]))
+        .await;
+    assert_eq!(put.unwrap().status, StatusCode::OK);
+    assert_eq!(lines(dir.path(), "cold").len(), 3);
+    let status = exam_stream(&["cold", "status", "--dir", data]).stdout;
+    let status = String::from_utf8(status).unwrap();
+    assert!(
+        status.starts_with("cold/exam: ") && status.contains("2025-10-09"),
+        "{status}"
+    );
+}
+
+/// What version 0.1.0 left, a directory a day, is read, folded and closed where it lies.
+#[tokio::test]
+async fn cold_storage_of_an_earlier_version_is_taken_over() {
+    let Some(redis) = Redis::start() else {
+        return;
+    };
+    let (dir, url) = (scratch(), redis.url());
+    let day = dir.path().join("cold/exam/dt=2025-10-09");
+    std::fs::create_dir_all(&day).unwrap();
+    let text: Vec<String> = (0..500).map(answer).collect();
+    std::fs::write(
+        day.join("1763800000000000.jsonl"),
+        text.join("\n") + "\n{\"torn",
+    )
+    .unwrap();
+    let serve = Serve::start(dir.path(), &["--state", &url]);
+    let put = serve
+        .client()
+        .await
+        .call("PutRecordBatch", batch("exam", &[answer(500)]))
+        .await;
+    assert_eq!(put.unwrap().status, StatusCode::OK);
+    until("the old part is closed", || {
+        day.join("1763800000000000.jsonl.gz").exists()
+    });
+    let mut all: Vec<String> = (0..=500).map(answer).collect();
+    all.sort();
+    let mut found = lines(dir.path(), "cold");
+    found.sort();
+    assert!(found == all);
+    until("old and new are folded", || {
+        exam_stream(&["rebuild", dir.path().to_str().unwrap(), "--check", &url])
+            .status
+            .success()
+    });
+}

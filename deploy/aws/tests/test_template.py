@@ -160,6 +160,13 @@ class Template(unittest.TestCase):
         self.assertEqual(environment['EVENTS_STREAM'], {'Ref': 'EventsStream'} if analysis else '')
         self.assertEqual('Cache' in resources, 'VpcConfig' in resources['FoldFunction']['Properties'])
 
+    @unittest.skipUnless((ROOT / 'crates/exam-lambda').exists(), 'there is no function')
+    def test_the_function_is_given_every_setting_it_reads_and_none_that_it_does_not(self):
+        code = ''.join(path.read_text() for path in (ROOT / 'crates/exam-lambda/src').rglob('*.rs'))
+        read = set(re.findall(r'(?:setting|var)\("([A-Z_]+)"\)', code)) - {'AWS_LAMBDA_FUNCTION_NAME', 'AWS_LAMBDA_LOG_LEVEL'}
+        given = template.load()['Resources']['FoldFunction']['Properties']['Environment']['Variables']
+        self.assertEqual(set(given), read)
+
     @each_choice
     def test_no_service_that_no_longer_exists(self, resources):
         self.assertEqual(dead({about['Type'] for about in resources.values()}), {})
@@ -324,13 +331,13 @@ class Athena(unittest.TestCase):
         answer = {'v': 1, 'id': 'a-1', 'type': 'answer', 'ts': 1763800020.517999, 'sent': 1763800020.1, 'at': 1763800009.75,
                   'site': 'moodle.example', 'quiz': 4, 'attempt': 17, 'usage': '170', 'student_id': 3, 'page': 'p',
                   'seq': 3, 'slot': 2, 'qa': 5, 'status': 1, 'fields': {'answer': 'ü "2"', ':sequencecheck': '1'},
-                  'counts': {'hidden': 2}, 'device': 'd1'}
+                  'counts': [], 'device': 'd1', 'preview': 1}
         line = json.dumps(answer, ensure_ascii=False)
         row, = self.rows([(line, '2025-11-22'), (line, '2025-11-23')])
         self.assertEqual(str(row['ts']), '2025-11-22 08:27:00.517000')
         self.assertEqual(str(row['edited']), '2025-11-22 08:26:49.750000')
-        self.assertEqual((row['v'], row['usage'], row['slot'], row['status'], row['word'], row['preview'], row['dt']),
-                         (1, 170, 2, 1, None, False, '2025-11-22'))
+        self.assertEqual((row['v'], row['usage'], row['slot'], row['status'], row['word'], row['preview'], row['counts'], row['slots'], row['dt']),
+                         (1, 170, 2, 1, None, True, '{}', None, '2025-11-22'))
         self.assertEqual(json.loads(row['fields']), answer['fields'])
         self.assertEqual(row['record'], line)
 
@@ -344,20 +351,22 @@ class Athena(unittest.TestCase):
         self.assertRegex(row['id'], '^[0-9a-f]{32}$')
 
 
+@unittest.skipUnless(shutil.which('redis-server') and os.environ.get('EXAM_STREAM_BIN'), 'needs redis-server and EXAM_STREAM_BIN')
 class CacheUser(unittest.TestCase):
-    """The access string of the cache's user, tried on a Redis of this machine."""
+    """The access string of the cache's user, tried on a Redis of this machine: alone, and as a cluster."""
+
+    RECORD = {'v': 1, 'id': 'a', 'type': 'answer', 'ts': 1763800010.0, 'site': 's', 'quiz': 1, 'attempt': 7, 'page': 'p',
+              'seq': 1, 'slot': 1, 'qa': 5, 'status': 1, 'fields': {'answer': '2'}}
 
     def setUp(self):
-        program, self.exam_stream = shutil.which('redis-server'), os.environ.get('EXAM_STREAM_BIN')
-        if not program or not self.exam_stream:
-            self.skipTest('needs redis-server and EXAM_STREAM_BIN')
+        self.directory = Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def server(self, *options):
         with socket.socket() as probe:
             probe.bind(('127.0.0.1', 0))
-            self.port = probe.getsockname()[1]
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.directory = Path(directory.name)
-        server = subprocess.Popen([program, '--bind', '127.0.0.1', '--port', str(self.port), '--save', '', '--dir', directory.name],
+            # A cluster's nodes speak to each other ten thousand ports higher.
+            self.port = probe.getsockname()[1] % 40000 + 10000
+        server = subprocess.Popen(['redis-server', '--bind', '127.0.0.1', '--port', str(self.port), '--save', '', '--dir', self.directory, *options],
                                   stdout=subprocess.DEVNULL)
         self.addCleanup(lambda: (server.terminate(), server.wait()))
         for _ in range(300):
@@ -370,19 +379,38 @@ class CacheUser(unittest.TestCase):
     def redis(self, *words, user=()):
         return subprocess.run(['redis-cli', '-p', str(self.port), *user, *words], capture_output=True, text=True)
 
-    def test_the_user_can_fold_and_read_and_nothing_beyond(self):
-        store = f'redis://exam:secret@127.0.0.1:{self.port}/0'
-        (self.directory / 'part.jsonl').write_text(
-            '{"v":1,"id":"a","type":"answer","ts":1763800010.0,"site":"s","quiz":1,"attempt":7,"page":"p","seq":1,'
-            '"slot":1,"qa":5,"status":1,"fields":{"answer":"2"}}\n')
-        fold = subprocess.run([self.exam_stream, 'rebuild', self.directory / 'part.jsonl', '--into', store], capture_output=True, text=True)
-        self.assertEqual(fold.returncode, 0, fold.stderr)
-        read = subprocess.run([self.exam_stream, 'state', '--state', store, '--json', self.directory / 'state.json'], capture_output=True, text=True)
-        self.assertEqual(read.returncode, 0, read.stderr)
+    def fold_and_read(self, store):
+        (self.directory / 'part.jsonl').write_text(json.dumps(self.RECORD) + '\n')
+        for command in (['rebuild', self.directory / 'part.jsonl', '--into', store],
+                        ['rebuild', self.directory / 'part.jsonl', '--check', store],
+                        ['state', '--state', store, '--json', self.directory / 'state.json']):
+            run = subprocess.run([os.environ['EXAM_STREAM_BIN'], *command], capture_output=True, text=True)
+            self.assertEqual(run.returncode, 0, run.stderr)
         self.assertIn('"word":"s1"', (self.directory / 'state.json').read_text().replace(' ', ''))
+
+    def test_the_user_can_fold_and_read_and_nothing_beyond(self):
+        self.server()
+        self.fold_and_read(f'redis://exam:secret@127.0.0.1:{self.port}/0')
         for words in (['flushall'], ['keys', '*'], ['config', 'get', '*'], ['get', 'session:1'], ['acl', 'list'], ['shutdown']):
             denied = self.redis(*words, user=['--user', 'exam', '--pass', 'secret', '--no-auth-warning'])
             self.assertIn('NOPERM', denied.stdout, words)
+
+    def test_the_user_can_fold_and_read_in_cluster_mode_by_the_url_of_the_template(self):
+        known = subprocess.run([os.environ['EXAM_STREAM_BIN'], 'state', '--state', 'redis-cluster://127.0.0.1:1', '--json', os.devnull],
+                               capture_output=True, text=True)
+        if 'URL is not usable' in known.stderr:
+            self.skipTest('this exam-stream knows no cluster')
+        self.server('--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1')
+        self.assertEqual(self.redis('cluster', 'addslotsrange', '0', '16383').stdout, 'OK\n')
+        for _ in range(300):
+            if 'cluster_state:ok' in self.redis('cluster', 'info').stdout:
+                break
+            time.sleep(0.1)
+        resources = template.render({**template.GIVEN, 'StateStore': 'valkey'})['Resources']
+        url = template.text(resources['FoldFunction']['Properties']['Environment']['Variables']['STATE_URL'], {})
+        # The machine's Redis has no certificate, and knows no secrets manager.
+        url = re.sub(r'\{\{.*?\}\}', 'secret', url).replace('rediss-', 'redis-')
+        self.fold_and_read(url.replace('<Cache.Endpoint.Address>', '127.0.0.1').replace('<Cache.Endpoint.Port>', str(self.port)))
 
 
 if __name__ == '__main__':

@@ -28,6 +28,9 @@
 /** Steps of a call that still waits for the desk. */
 const OPEN = ['asked', 'taken', 'sending', 'unsent'];
 
+/** Milliseconds for which a second click on Send is part of the first. */
+const DOUBLE_CLICK = 1000;
+
 export default class Help {
     /**
      * @param {Object} config the page's configuration.
@@ -44,6 +47,7 @@ export default class Help {
         /** What was done here and the desk does not show yet: call => {record, step, text, slot}. */
         this.mine = new Map();
         this.shown = '';
+        this.askedAt = -Infinity;
         this.part = name => section.querySelector(`[data-part=${name}]`);
         this.key = name => `local_examstream_${name}_${config.site}_${config.attempt}`;
     }
@@ -131,6 +135,10 @@ export default class Help {
      */
     ask() {
         const {text} = this;
+        if (performance.now() - this.askedAt < DOUBLE_CLICK) {
+            return;
+        }
+        this.askedAt = performance.now();
         const select = this.section.querySelector('select');
         const call = {text: text.value.trim(), ...(select.value ? {slot: Number(select.value)} : {})};
         this.adopt(this.send(call));

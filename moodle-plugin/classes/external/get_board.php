@@ -21,6 +21,7 @@ use core_external\external_single_structure;
 use core_external\external_value;
 use local_examstream\local\backend;
 use local_examstream\local\board;
+use local_examstream\local\board_feed;
 use local_examstream\local\site;
 
 /**
@@ -58,7 +59,7 @@ final class get_board extends invigilation {
             ['cmid' => $cmid, 'since' => $since]
         );
         $viewer = self::invigilator($cmid, 'local/examstream:viewboard');
-        $board = new board($viewer, \core\di::get(backend::class));
+        $board = new board($viewer, new board_feed(\core\di::get(backend::class)));
         try {
             $changes = $board->changes(max(0, $since));
         } catch (\Throwable $e) {

@@ -31,13 +31,13 @@ final class board {
      * The constructor.
      *
      * @param invigilator $viewer
-     * @param backend $backend
+     * @param board_feed $feed
      */
     public function __construct(
         /** @var invigilator who looks. */
         private readonly invigilator $viewer,
-        /** @var backend the stream and its state. */
-        private readonly backend $backend,
+        /** @var board_feed what has changed. */
+        private readonly board_feed $feed,
     ) {
     }
 
@@ -49,14 +49,14 @@ final class board {
      * @throws \Throwable when the store cannot be asked in time.
      */
     public function changes(int $since): array {
-        $board = $this->backend->board(site::id(), (int) $this->viewer->cm->instance, $since);
+        $board = $this->feed->read((int) $this->viewer->cm->instance, $since);
         $rows = array_filter($board['rows'], fn($row) => !$row['preview'] && $row['student_id']);
         $seen = $this->viewer->sees(array_map(intval(...), array_column($rows, 'student_id')));
         $rows = array_filter($rows, fn($row) => isset($seen[$row['student_id']]));
         return [
             'version' => $board['version'],
-            'more' => (bool) $board['more'],
-            'reset' => !empty($board['reset']),
+            'more' => $board['more'],
+            'reset' => $board['reset'],
             'now' => site::now(),
             'rows' => array_map($this->row(...), array_values($rows)),
             // What is said of the whole quiz is said of students of other groups, too.

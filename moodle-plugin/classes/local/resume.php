@@ -16,6 +16,7 @@
 
 namespace local_examstream\local;
 
+use local_examstream\event\answers_restored;
 use mod_quiz\quiz_attempt;
 use question_attempt;
 use question_engine;
@@ -79,6 +80,7 @@ final class resume {
      */
     private static function state(int $attemptid): ?array {
         $backend = \core\di::get(backend::class);
+        unset(self::$states[$attemptid]);
         if (!$backend->is_available()) {
             return null;
         }
@@ -149,9 +151,26 @@ final class resume {
                 question_engine::save_questions_usage_by_activity($usage);
             }
             $transaction->allow_commit();
-            return $changed;
         } catch (\Throwable $e) {
             $transaction->rollback($e);
+        }
+        if ($changed) {
+            self::log($attempt, $changed);
+        }
+        return $changed;
+    }
+
+    /**
+     * Tells Moodle's log, where a dispute is looked into.
+     *
+     * @param \stdClass $attempt the row of quiz_attempts.
+     * @param int[] $slots
+     */
+    private static function log(\stdClass $attempt, array $slots): void {
+        try {
+            answers_restored::create_strict($attempt, $slots)->trigger();
+        } catch (\Throwable $e) {
+            site::note('logging what was restored', $e);
         }
     }
 

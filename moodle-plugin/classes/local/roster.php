@@ -74,9 +74,9 @@ final class roster {
             if (!$ids) {
                 return [];
             }
-            // A name is told of those only who belong here: they are enrolled, or were when they began.
+            // A name is told of those only who belong here: they may take the quiz, or could when they began.
             [$in, $params] = $DB->get_in_or_equal($ids, SQL_PARAMS_NAMED);
-            [$enrolled, $more] = get_enrolled_sql($context);
+            [$enrolled, $more] = get_enrolled_sql($context, 'mod/quiz:attempt');
             $joins = '';
             $where = "u.deleted = 0 AND u.id $in AND (u.id IN ($enrolled)
                 OR EXISTS (SELECT 1 FROM {quiz_attempts} a WHERE a.userid = u.id AND a.quiz = :quiz AND a.preview = 0))";

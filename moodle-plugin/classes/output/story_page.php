@@ -179,19 +179,20 @@ final class story_page implements renderable, templatable {
         $number = [];
         foreach ($this->state['devices'] as $device) {
             $number[$device['device']] ??= count($number) + 1;
-            $about = [
-                'number' => $number[$device['device']],
-                'until' => userdate((int) $device['last'], self::clock(true)),
-                'address' => substr($device['address'], 0, 4),
-                'agent' => substr($device['agent'], 0, 4),
-            ];
+            $details = [get_string('story_device_until', 'local_examstream', userdate((int) $device['last'], self::clock(true)))];
+            foreach (['address', 'agent'] as $name) {
+                if (!empty($device[$name])) {
+                    // Enough to tell two apart; the whole is a keyed hash and says no more.
+                    $details[] = get_string("story_device_$name", 'local_examstream', substr($device[$name], 0, 4));
+                }
+            }
             $this->add(
                 'devices',
                 $device['first'],
-                get_string('story_device', 'local_examstream', $about['number']),
-                get_string('story_device_details', 'local_examstream', $about),
+                get_string('story_device', 'local_examstream', $number[$device['device']]),
+                implode(', ', $details),
                 $device['last'],
-                (string) $about['number']
+                (string) $number[$device['device']]
             );
         }
     }

@@ -216,6 +216,7 @@ pub async fn conformance_with(store: &dyn StateStore, effort: Effort) {
     gives_a_board_in_pages(store).await;
     keeps_boards_apart(store).await;
     loses_no_change_between_two_looks(store, effort.turns).await;
+    forgets_an_attempt_and_no_other(store).await;
 }
 
 async fn reads_nothing_where_nothing_is(store: &dyn StateStore) {
@@ -496,4 +497,22 @@ async fn loses_no_change_between_two_looks(store: &dyn StateStore, turns: i64) {
     }
     assert!(state.len() > 20);
     assert_eq!(shown(&board), shown(&board_of(&state)));
+}
+
+async fn forgets_an_attempt_and_no_other(store: &dyn StateStore) {
+    let site = &attempt(1).site;
+    let lines = [of_quiz(56, 1, 1, "x"), of_quiz(56, 2, 1, "y")];
+    store.fold(&batch(&lines)).await.unwrap();
+    let key = |number: i64| AttemptKey::new(&site[..], 56_000 + number);
+    assert!(store.remove(&key(1)).await.unwrap());
+    assert!(!store.remove(&key(1)).await.unwrap());
+    assert!(!store.remove(&key(3)).await.unwrap());
+    assert_eq!(store.read(&key(1)).await.unwrap(), None);
+    assert!(store.read(&key(2)).await.unwrap().is_some());
+    let board = store.board(site, 56, 0, 10).await.unwrap();
+    assert_eq!(numbers(&board), [2]);
+    // Nothing keeps it away once it is folded again.
+    store.fold(&batch(&lines[..1])).await.unwrap();
+    let board = store.board(site, 56, 0, 10).await.unwrap();
+    assert_eq!(numbers(&board), [1, 2]);
 }

@@ -123,6 +123,9 @@ export default class Grid {
      * Looks how large things are.
      */
     measure() {
+        if (!this.root.clientWidth) {
+            return;
+        }
         this.root.classList.toggle('local-examstream-narrow', this.root.clientWidth < NARROW);
         this.height = parseFloat(getComputedStyle(this.root).getPropertyValue('--row')) || 48;
         const questions = this.head.querySelector('[data-column=questions]').clientWidth || this.root.clientWidth - 24;

@@ -25,6 +25,9 @@
 /** Milliseconds between two questions. */
 const INTERVAL = 2000;
 
+/** Milliseconds for which another one's question may be under way. */
+const MEANWHILE = 300;
+
 /** The longest pause in times of trouble. */
 const MAX_PAUSE = 30000;
 
@@ -77,7 +80,9 @@ export default class Poller {
                 this.failures = 0;
                 this.trouble(null);
             }
-            wait = changes.more ? 0 : pause(0);
+            // Nothing yet, and more to come: somebody else is just asking the same.
+            const soon = changes.rows?.length ? 0 : MEANWHILE * (0.5 + Math.random());
+            wait = changes.more ? soon : pause(0);
         } catch (error) {
             wait = pause(++this.failures);
             this.trouble(error, wait);
