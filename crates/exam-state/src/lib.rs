@@ -8,6 +8,7 @@
 //! its callers own back-off and know what is urgent.
 
 mod batch;
+mod connection;
 mod dns;
 mod reader;
 mod redis_store;
@@ -21,6 +22,7 @@ use exam_record::{AttemptKey, Board, Registers};
 
 pub use batch::{Attempt, FoldBatch, Position};
 pub use reader::BlockingReader;
+pub use redis_store::redis_memory;
 
 /// A place that keeps the folded state.
 #[async_trait]
@@ -93,7 +95,9 @@ impl Default for Options {
     }
 }
 
-/// Opens the store a URL names: `redis://[user:password@]host[:port][/db]`, `rediss://…` with TLS.
+/// Opens the store a URL names: `redis://[user:password@]host[:port][/db]`, `rediss://…` with TLS;
+/// a cluster by some of its nodes, `redis-cluster://[user:password@]host[:port],host[:port]`, and
+/// `rediss-cluster://…`.
 /// Connects when it is first used, so this succeeds while the store is down.
 pub fn open(url: &str, options: Options) -> Result<Arc<dyn StateStore>, StateError> {
     Ok(Arc::new(redis_store::RedisStore::open(url, &options)?))
@@ -122,6 +126,9 @@ pub enum StateError {
          second writer folds under that name; read the position and go on from there"
     )]
     PositionMoved { name: String },
-    #[error("the state store refused: {0}")]
+    #[error(
+        "the state store refuses ({0}): give Exam Stream a Redis or Valkey of its own, and a user \
+         that may run scripts"
+    )]
     Refused(String),
 }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use exam_record::{AttemptKey, Board, Registers};
-use redis::aio::MultiplexedConnection;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::redis_store::{Connector, Failure, board, explain, read};
+use crate::connection::{Connection, Connector, explain};
+use crate::redis_store::{Failure, board, read};
 use crate::{AwsEnv, BOARD_ROWS, Options, StateError};
 
 /// Rows of a board that are asked for at once: a few milliseconds' work for the store.
@@ -27,7 +27,7 @@ pub struct BlockingReader {
 struct Link {
     pid: u32,
     runtime: Runtime,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Connection>,
 }
 
 impl BlockingReader {
@@ -74,7 +74,7 @@ impl BlockingReader {
 
     fn ask<T>(
         &mut self,
-        run: impl AsyncFn(MultiplexedConnection) -> Result<T, Failure>,
+        run: impl AsyncFn(Connection) -> Result<T, Failure>,
     ) -> Result<T, StateError> {
         let pid = std::process::id();
         let mut link = match self.link.take() {
@@ -128,8 +128,8 @@ impl Drop for BlockingReader {
 /// it was idle) is replaced once.
 async fn ask_on<T>(
     connector: &Connector,
-    kept: &mut Option<MultiplexedConnection>,
-    run: impl AsyncFn(MultiplexedConnection) -> Result<T, Failure>,
+    kept: &mut Option<Connection>,
+    run: impl AsyncFn(Connection) -> Result<T, Failure>,
 ) -> Result<T, StateError> {
     loop {
         let fresh = kept.is_none();
