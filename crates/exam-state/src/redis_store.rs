@@ -11,7 +11,8 @@
 //! failover) says so for each call, whereupon they are loaded again and the pipeline repeated.
 //!
 //! A position is written after the last fold it stands for was acknowledged, on the same
-//! connection: a server that restarted in between is never reached by it.
+//! connection: a server that restarted in between is never reached by it. On a cluster a position
+//! has a node of its own; what another node loses with its memory, `rebuild` brings back.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -64,6 +65,9 @@ pub(crate) struct RedisStore {
 
 impl RedisStore {
     pub fn open(url: &str, options: &Options) -> Result<Self, StateError> {
+        // Now, and not on the sender's thread: a child that PHP forks in the midst of it would wait
+        // for ever.
+        LazyLock::force(&SCRIPTS);
         Ok(RedisStore {
             connector: Connector::new(url, options)?,
             ttl_ms: options.ttl.map_or(0, |ttl| ttl.as_millis().max(1) as u64),
