@@ -98,8 +98,15 @@ static SHUTDOWN_MS: Entry = entry(c"exam_stream.shutdown_ms", c"1500", |v| {
     in_range(v.parse().ok(), 0, 60_000).ok_or("a number of milliseconds from 0 to 60000")
 });
 static STATE_URL: Entry = entry(c"exam_stream.state_url", c"", |v| {
-    let known = ["redis://", "rediss://", "dynamodb://"];
-    if v.is_empty() || known.iter().any(|scheme| v.starts_with(scheme)) {
+    let known = [
+        "redis",
+        "rediss",
+        "redis-cluster",
+        "rediss-cluster",
+        "dynamodb",
+    ];
+    let scheme = v.split_once("://").map_or("", |(scheme, _)| scheme);
+    if v.is_empty() || known.contains(&scheme) {
         Ok(())
     } else {
         Err("empty (no state store) or a URL such as redis://127.0.0.1:6379/0")

@@ -18,6 +18,7 @@
 //! line means (the fold does).
 
 mod client;
+mod figures;
 mod flush;
 mod histogram;
 mod pack;
@@ -28,6 +29,7 @@ mod sender;
 mod status;
 
 pub use client::{AwsEnv, ClientError, Firehose, firehose};
+pub use figures::Figures;
 pub use flush::flush;
 pub use histogram::Histogram;
 pub use put::{PutBatch, PutError, RecordError};

@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use exam_delivery::{PutError, Store, flush};
+use exam_delivery::{Figures, PutError, Store, flush};
 use exam_record::{AttemptKey, Board, Registers};
 use exam_state::{FoldBatch, StateError, StateStore};
 use std::collections::HashMap;
@@ -20,6 +20,8 @@ struct Memory(Arc<Mutex<Kept>>);
 #[derive(Default)]
 struct Kept {
     away: bool,
+    /// Refuses all it is asked, for ever.
+    refuses: bool,
     attempts: HashMap<AttemptKey, Registers>,
     /// Attempts of each fold, in the order of the folds.
     folds: Vec<Vec<AttemptKey>>,
@@ -47,6 +49,9 @@ impl StateStore for Memory {
         let mut kept = self.0.lock().unwrap();
         if kept.away {
             return Err(StateError::Unreachable("scripted".into()));
+        }
+        if kept.refuses {
+            return Err(StateError::Refused("WRONGTYPE, scripted".into()));
         }
         kept.folds.push(batch.attempts().keys().cloned().collect());
         for (key, attempt) in batch.attempts() {
@@ -183,6 +188,33 @@ fn after_an_outage_what_comes_in_is_folded_before_the_backlog() {
     writer.seal();
     eventually("deleted", 5, || spool.segments().unwrap().is_empty());
     assert_eq!(spool.totals().unwrap().folded, 60_010);
+    sender.stop(SECOND);
+}
+
+#[test]
+fn a_store_that_refuses_for_ever_is_told_and_delivery_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool(dir.path());
+    let memory = Memory::default();
+    memory.0.lock().unwrap().refuses = true;
+    let fake = Fake::new(|_, _, r| take_all(r));
+    let sender = start_with(&spool, &fake, Some(memory.store()));
+    let mut writer = spool.writer("exam").unwrap();
+    put_answers(&mut writer, 1..101);
+    assert!(flush(&spool, 20 * SECOND).unwrap());
+    eventually("the hold is told", 5, || {
+        status(&spool).state.hold.is_some()
+    });
+    std::thread::sleep(SECOND);
+    let figures = Figures::read(&spool).unwrap().to_json();
+    let why = figures["fold_hold"].as_str().unwrap();
+    assert!(why.contains("state store refuses (WRONGTYPE"), "{why}");
+    assert!(figures["oldest_unfolded"].as_f64().unwrap() >= 1.0);
+    assert!(figures["fold_hold_since"].as_f64().unwrap() > 1.7e9);
+    assert_eq!(
+        (figures["delivered"].as_u64(), figures["folded"].as_u64()),
+        (Some(100), Some(0))
+    );
     sender.stop(SECOND);
 }
 

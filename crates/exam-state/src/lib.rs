@@ -8,6 +8,7 @@
 //! its callers own back-off and know what is urgent.
 
 mod batch;
+mod connection;
 mod dns;
 mod dynamo_store;
 mod reader;
@@ -22,6 +23,7 @@ use exam_record::{AttemptKey, Board, Registers};
 
 pub use batch::{Attempt, FoldBatch, Position};
 pub use reader::BlockingReader;
+pub use redis_store::redis_memory;
 
 /// A place that keeps the folded state.
 #[async_trait]
@@ -94,8 +96,10 @@ impl Default for Options {
     }
 }
 
-/// Opens the store a URL names: `redis://[user:password@]host[:port][/db]`, `rediss://…` with TLS, or
-/// `dynamodb://table[?region=…&endpoint=…]` with the credentials of [`Options::aws`]. Connects when it is first used, so this succeeds while the store is down.
+/// Opens the store a URL names: `redis://[user:password@]host[:port][/db]`, `rediss://…` with TLS;
+/// a cluster by some of its nodes, `redis-cluster://[user:password@]host[:port],host[:port]`, and
+/// `rediss-cluster://…`; or `dynamodb://table[?region=…&endpoint=…]` with the credentials of
+/// [`Options::aws`]. Connects when it is first used, so this succeeds while the store is down.
 pub fn open(url: &str, options: Options) -> Result<Arc<dyn StateStore>, StateError> {
     if url.starts_with("dynamodb:") {
         return Ok(Arc::new(dynamo_store::DynamoStore::open(url, &options)?));
@@ -131,6 +135,9 @@ pub enum StateError {
          second writer folds under that name; read the position and go on from there"
     )]
     PositionMoved { name: String },
-    #[error("the state store refused: {0}")]
+    #[error(
+        "the state store refuses ({0}): give Exam Stream a Redis or Valkey of its own, and a user \
+         that may run scripts"
+    )]
     Refused(String),
 }

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use exam_record::{AttemptKey, Board, Registers};
-use redis::aio::MultiplexedConnection;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::connection::{Connection, Connector, explain};
 use crate::dynamo_store::DynamoStore;
-use crate::redis_store::{self, Connector, Failure, explain};
+use crate::redis_store::{self, Failure};
 use crate::{BOARD_ROWS, Options, StateError, StateStore};
 
 /// Rows of a board that are asked for at once: a few milliseconds' work for the store.
@@ -35,13 +35,13 @@ struct Link {
     pid: u32,
     runtime: Runtime,
     /// Of the two, the one that the source is of, once it was needed.
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Connection>,
     dynamo: Option<DynamoStore>,
 }
 
 /// A store as a request meets it.
 enum Reached<'a> {
-    Redis(MultiplexedConnection),
+    Redis(Connection),
     Dynamo(&'a DynamoStore),
 }
 
@@ -186,7 +186,7 @@ impl Drop for BlockingReader {
 /// it was idle) is replaced once.
 async fn ask_redis<T>(
     connector: &Connector,
-    kept: &mut Option<MultiplexedConnection>,
+    kept: &mut Option<Connection>,
     run: impl AsyncFn(&Reached<'_>) -> Result<T, Failure>,
 ) -> Result<T, StateError> {
     loop {

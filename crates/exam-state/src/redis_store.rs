@@ -2,7 +2,7 @@
 //! the attempt's registers.
 //!
 //! The braces make the attempt the key's hash tag, and no command touches two keys, so the same
-//! commands are right on a cluster's node. A fold is one script call per attempt, all pipelined.
+//! commands are right on a cluster. A fold is one script call per attempt, all pipelined.
 //! Each quiz has a board besides, `es:board:{<site>/!<quiz>}`: a sorted set of its attempts by the
 //! version of their last change. It is stamped once the folds it stands for are acknowledged, so
 //! whoever reads a version finds the change.
@@ -11,7 +11,8 @@
 //! failover) says so for each call, whereupon they are loaded again and the pipeline repeated.
 //!
 //! A position is written after the last fold it stands for was acknowledged, on the same
-//! connection: a server that restarted in between is never reached by it.
+//! connection: a server that restarted in between is never reached by it. On a cluster a position
+//! has a node of its own; what another node loses with its memory, `rebuild` brings back.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -19,14 +20,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use exam_record::{AttemptKey, AttemptView, Board, BoardRow, Registers, Who};
-use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, Pipeline, RedisError, RedisResult, Script,
-    ServerErrorKind, TlsCertificates, Value, from_redis_value,
+    ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Script, ServerErrorKind, Value,
+    from_redis_value,
 };
 use tokio::sync::Mutex;
 
-use crate::{FoldBatch, Options, Position, StateError, StateStore, dns};
+use crate::connection::{Connection, Connector, Node, explain};
+use crate::{FoldBatch, Options, Position, StateError, StateStore};
 
 const SOURCES: [&str; 4] = [
     include_str!("fold.lua"),
@@ -60,49 +61,14 @@ pub(crate) struct RedisStore {
     connector: Connector,
     ttl_ms: u64,
     /// The connection all calls share, and a number to tell it from its successor.
-    shared: Mutex<(u64, Option<MultiplexedConnection>)>,
-}
-
-/// How to make a connection.
-pub(crate) struct Connector {
-    client: Client,
-    config: AsyncConnectionConfig,
-    pub(crate) timeout: Duration,
-}
-
-impl Connector {
-    pub fn new(url: &str, options: &Options) -> Result<Self, StateError> {
-        // The client takes the process's TLS provider; another one may be set already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = match &options.ca_pem {
-            Some(pem) => Client::build_with_tls(
-                url,
-                TlsCertificates {
-                    client_tls: None,
-                    root_cert: Some(pem.clone()),
-                },
-            ),
-            None => Client::open(url),
-        };
-        Ok(Connector {
-            client: client.map_err(|e| StateError::Url(e.to_string()))?,
-            config: AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(options.connect_timeout))
-                .set_response_timeout(Some(options.response_timeout))
-                .set_dns_resolver(dns::Resolver),
-            timeout: options.response_timeout,
-        })
-    }
-
-    pub async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        self.client
-            .get_multiplexed_async_connection_with_config(&self.config)
-            .await
-    }
+    shared: Mutex<(u64, Option<Connection>)>,
 }
 
 impl RedisStore {
     pub fn open(url: &str, options: &Options) -> Result<Self, StateError> {
+        // Now, and not on the sender's thread: a child that PHP forks in the midst of it would wait
+        // for ever.
+        LazyLock::force(&SCRIPTS);
         Ok(RedisStore {
             connector: Connector::new(url, options)?,
             ttl_ms: options.ttl.map_or(0, |ttl| ttl.as_millis().max(1) as u64),
@@ -113,7 +79,7 @@ impl RedisStore {
     /// Runs a request on the shared connection. One that was open before and turns out to be dead
     /// (the server restarted, or closed it while idle) is replaced and the request repeated: all
     /// requests are idempotent.
-    async fn request<T, F>(&self, run: impl Fn(MultiplexedConnection) -> F) -> Result<T, StateError>
+    async fn request<T, F>(&self, run: impl Fn(Connection) -> F) -> Result<T, StateError>
     where
         F: Future<Output = Result<T, Failure>>,
     {
@@ -138,7 +104,7 @@ impl RedisStore {
         }
     }
 
-    async fn connection(&self) -> Result<(u64, MultiplexedConnection, bool), StateError> {
+    async fn connection(&self) -> Result<(u64, Connection, bool), StateError> {
         let mut shared = self.shared.lock().await;
         if let (number, Some(connection)) = &*shared {
             return Ok((*number, connection.clone(), false));
@@ -186,14 +152,26 @@ impl StateStore for RedisStore {
         &self,
         each: &mut (dyn FnMut(AttemptKey, Registers) + Send),
     ) -> Result<(), StateError> {
-        let mut cursor = 0;
+        let mut nodes = self.request(nodes).await?;
         loop {
-            let found;
-            (cursor, found) = self.request(|connection| scan(connection, cursor)).await?;
-            for (key, registers) in found {
-                each(key, registers);
+            for node in nodes.clone() {
+                let mut cursor = 0;
+                loop {
+                    let found;
+                    (cursor, found) = self
+                        .request(|connection| scan(connection, node.clone(), cursor))
+                        .await?;
+                    for (key, registers) in found {
+                        each(key, registers);
+                    }
+                    if cursor == 0 {
+                        break;
+                    }
+                }
             }
-            if cursor == 0 {
+            // Slots that moved meanwhile may have been seen nowhere.
+            let before = std::mem::replace(&mut nodes, self.request(self::nodes).await?);
+            if before == nodes {
                 return Ok(());
             }
         }
@@ -202,6 +180,22 @@ impl StateStore for RedisStore {
     async fn position(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
         self.request(|connection| position(connection, name)).await
     }
+}
+
+/// What each server behind a Redis URL says to `INFO memory`: for whoever looks after it.
+pub async fn redis_memory(url: &str, options: Options) -> Result<Vec<String>, StateError> {
+    let connector = Connector::new(url, &options)?;
+    let ask = async {
+        let mut connection = connector.connect().await?;
+        let mut said = Vec::new();
+        for node in connection.nodes().await? {
+            let mut info = redis::cmd("INFO");
+            info.arg("memory");
+            said.push(from_redis_value(connection.send_to(&node, info).await?)?);
+        }
+        Ok(said)
+    };
+    ask.await.map_err(|e| explain(&e, connector.timeout))
 }
 
 /// What a request ended with: an error of the connection or server, or one of ours.
@@ -225,11 +219,7 @@ impl From<RedisError> for Failure {
     }
 }
 
-async fn fold(
-    mut connection: MultiplexedConnection,
-    batch: &FoldBatch,
-    ttl_ms: u64,
-) -> Result<(), Failure> {
+async fn fold(mut connection: Connection, batch: &FoldBatch, ttl_ms: u64) -> Result<(), Failure> {
     let ttl = ttl_ms.to_string();
     let mut calls = Calls::default();
     let mut boards: HashMap<(&str, i64), Vec<i64>> = HashMap::new();
@@ -269,10 +259,7 @@ async fn fold(
     }
 }
 
-async fn move_position(
-    connection: &mut MultiplexedConnection,
-    position: &Position,
-) -> Result<(), Failure> {
+async fn move_position(connection: &mut Connection, position: &Position) -> Result<(), Failure> {
     let mut calls = Calls::default();
     calls
         .script(MOVE, &position_key(&position.name))
@@ -308,80 +295,62 @@ impl Calls {
     }
 
     /// Sends what has gathered, and gives the answers if every call succeeded.
-    async fn send(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Value>> {
+    async fn send(&mut self, connection: &mut Connection) -> RedisResult<Vec<Value>> {
         let Calls {
             pipeline, count, ..
         } = std::mem::take(self);
         if count == 0 {
             return Ok(Vec::new());
         }
-        match send(connection, &pipeline, count).await {
+        match connection.send(&pipeline).await {
             Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 load_scripts(connection).await?;
-                send(connection, &pipeline, count).await
+                connection.send(&pipeline).await
             }
             outcome => outcome,
         }
     }
 }
 
-/// Sends a pipeline and gives its answers, or the first error among them: the client's own
-/// sum of the errors hides their kinds.
-async fn send(
-    connection: &mut MultiplexedConnection,
-    pipeline: &Pipeline,
-    count: usize,
-) -> RedisResult<Vec<Value>> {
-    let answers = connection.send_packed_commands(pipeline, 0, count).await?;
-    let error = answers.iter().find_map(|answer| match answer {
-        Value::ServerError(error) => Some(error.clone().into()),
-        _ => None,
-    });
-    error.map_or(Ok(answers), Err)
-}
-
-async fn load_scripts(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+async fn load_scripts(connection: &mut Connection) -> RedisResult<()> {
     let mut load = redis::pipe();
     for source in SOURCES {
         load.cmd("SCRIPT").arg("LOAD").arg(source);
     }
-    send(connection, &load, SOURCES.len()).await.map(drop)
+    connection.send(&load).await.map(drop)
 }
 
-async fn position(
-    mut connection: MultiplexedConnection,
-    name: &str,
-) -> Result<Option<Vec<u8>>, Failure> {
-    let mut get = redis::cmd("GET");
-    get.arg(position_key(name));
-    Ok(get.query_async(&mut connection).await?)
+async fn position(mut connection: Connection, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+    let mut get = redis::pipe();
+    get.cmd("GET").arg(position_key(name));
+    Ok(only(connection.send(&get).await?)?)
 }
 
 pub(crate) async fn read(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     key: &AttemptKey,
 ) -> Result<Option<Registers>, Failure> {
-    let mut get = redis::cmd("HGETALL");
-    get.arg(attempt_key(key));
-    Ok(registers(get.query_async(&mut connection).await?))
+    let mut get = redis::pipe();
+    get.cmd("HGETALL").arg(attempt_key(key));
+    Ok(registers(only(connection.send(&get).await?)?))
 }
 
-async fn remove(mut connection: MultiplexedConnection, key: &AttemptKey) -> Result<bool, Failure> {
+async fn remove(mut connection: Connection, key: &AttemptKey) -> Result<bool, Failure> {
     // The board first: an attempt that is still there tells, the next time, which one.
     let known = read(connection.clone(), key).await?;
     let quiz = known.and_then(|known| AttemptView::new(key, &known).quiz);
     if let (Who::Attempt(number), Some(quiz)) = (&key.who, quiz) {
-        let mut row = redis::cmd("ZREM");
-        row.arg(board_key(&key.site, quiz)).arg(number);
-        row.exec_async(&mut connection).await?;
+        let mut row = redis::pipe();
+        row.cmd("ZREM").arg(board_key(&key.site, quiz)).arg(number);
+        connection.send(&row).await?;
     }
-    let mut remove = redis::cmd("UNLINK");
-    remove.arg(attempt_key(key));
-    Ok(remove.query_async(&mut connection).await?)
+    let mut remove = redis::pipe();
+    remove.cmd("UNLINK").arg(attempt_key(key));
+    Ok(only(connection.send(&remove).await?)?)
 }
 
 pub(crate) async fn board(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
     site: &str,
     quiz: i64,
     since: u64,
@@ -405,7 +374,8 @@ pub(crate) async fn board(
         ask.cmd("HGETALL").arg(attempt_key(&about));
         type Versions = Vec<(String, f64)>;
         let (newest, mut changed, quiz_registers): (Versions, Versions, _) =
-            ask.query_async(&mut connection).await?;
+            from_redis_value(Value::Array(connection.send(&ask).await?))
+                .map_err(RedisError::from)?;
         let lost = newest
             .first()
             .is_none_or(|(_, version)| (*version as u64) < since);
@@ -454,14 +424,21 @@ pub(crate) async fn board(
     Ok(board)
 }
 
+async fn nodes(mut connection: Connection) -> Result<Vec<Node>, Failure> {
+    Ok(connection.nodes().await?)
+}
+
 async fn scan(
-    mut connection: MultiplexedConnection,
+    mut connection: Connection,
+    node: Node,
     cursor: u64,
 ) -> Result<(u64, Vec<(AttemptKey, Registers)>), Failure> {
     let mut scan = redis::cmd("SCAN");
     scan.arg(cursor).arg("MATCH").arg("es:{*}");
     scan.arg("COUNT").arg(SCAN_COUNT);
-    let (cursor, names): (u64, Vec<Vec<u8>>) = scan.query_async(&mut connection).await?;
+    let answer = connection.send_to(&node, scan).await?;
+    let (cursor, names): (u64, Vec<Vec<u8>>) =
+        from_redis_value(answer).map_err(RedisError::from)?;
     let keys: Vec<AttemptKey> = names
         .iter()
         .filter_map(|name| {
@@ -476,7 +453,7 @@ async fn scan(
     for key in &keys {
         get.cmd("HGETALL").arg(attempt_key(key));
     }
-    let answers = send(&mut connection, &get, keys.len()).await?;
+    let answers = connection.send(&get).await?;
     let mut found = Vec::with_capacity(keys.len());
     for (key, answer) in keys.into_iter().zip(answers) {
         // An attempt may have expired since SCAN named it.
@@ -485,6 +462,12 @@ async fn scan(
         }
     }
     Ok((cursor, found))
+}
+
+/// The answer to a pipeline of one command.
+fn only<T: FromRedisValue>(answers: Vec<Value>) -> RedisResult<T> {
+    let answer = answers.into_iter().next().unwrap_or(Value::Nil);
+    Ok(from_redis_value(answer)?)
 }
 
 /// A hash as registers; what is none of ours is left out.
@@ -506,23 +489,4 @@ fn board_key(site: &str, quiz: i64) -> String {
 
 fn position_key(name: &str) -> String {
     format!("es:position:{name}")
-}
-
-pub(crate) fn explain(error: &RedisError, timeout: Duration) -> StateError {
-    let text = error.to_string();
-    let code = error.code().unwrap_or_default();
-    match error.kind() {
-        _ if error.is_timeout() => StateError::Timeout(timeout),
-        // Redis 6 wraps what a script's command says into an error of the script.
-        _ if code == "OOM" || text.contains("OOM command not allowed") => StateError::Full(text),
-        ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            StateError::Auth(text)
-        }
-        _ if matches!(code, "NOAUTH" | "WRONGPASS") => StateError::Auth(text),
-        ErrorKind::Server(ServerErrorKind::ReadOnly) => StateError::ReadOnly(text),
-        ErrorKind::Server(ServerErrorKind::BusyLoading) => StateError::Loading(text),
-        ErrorKind::InvalidClientConfig => StateError::Url(text),
-        _ if error.is_unrecoverable_error() => StateError::Unreachable(text),
-        _ => StateError::Refused(text),
-    }
 }

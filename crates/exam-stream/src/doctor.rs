@@ -30,7 +30,7 @@ pub struct Args {
     /// Delivery stream that must exist (repeatable)
     #[arg(long = "stream", env = "EXAM_STREAM_STREAM", value_name = "NAME")]
     streams: Vec<String>,
-    /// State store: redis://, rediss:// or dynamodb://
+    /// State store, as exam_stream.state_url names it
     #[arg(long, env = "EXAM_STREAM_STATE_URL", hide_env_values = true)]
     state: Option<String>,
     /// User that PHP runs as, as www-data; without one, whoever runs this
@@ -129,6 +129,7 @@ fn spool(args: &SpoolArgs, user: Option<&str>) -> Vec<Finding> {
         ));
     }
     found.extend(file_system(dir, args.spool_max_bytes));
+    found.extend(damaged(dir));
     if found.is_empty() {
         found.push(Finding::Good(format!(
             "{shown} is PHP's own and on a local file system"
@@ -184,6 +185,26 @@ fn file_system(dir: &Path, limit: u64) -> Vec<Finding> {
         found.push(bad(what, "free some, or lower exam_stream.spool_max_bytes"));
     }
     found
+}
+
+/// Files that the sender put aside because bytes in them were damaged.
+fn damaged(dir: &Path) -> Vec<Finding> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".damaged"))
+        .collect();
+    names.sort();
+    let finding = |name| {
+        bad(
+            format!(
+                "{} has bytes that are damaged, and is kept",
+                dir.join(name).display()
+            ),
+            "check the disk; what could be read of the file is delivered: remove it when you have seen it",
+        )
+    };
+    names.into_iter().map(finding).collect()
 }
 
 fn uid_of(name: &str) -> Option<u32> {
@@ -294,16 +315,13 @@ async fn state(url: Option<&str>) -> Vec<Finding> {
     let asked = async {
         let store = settings::state(url, 0)?;
         store.position("doctor").await?;
-        let client = redis::Client::open(url)?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        let info: String = redis::cmd("INFO")
-            .arg("memory")
-            .query_async(&mut connection)
-            .await?;
-        anyhow::Ok(info)
+        match url.starts_with("redis") {
+            true => anyhow::Ok(exam_state::redis_memory(url, Default::default()).await?),
+            false => Ok(vec![]),
+        }
     };
-    let info = match timeout(PATIENCE, asked).await {
-        Ok(Ok(info)) => info,
+    let servers = match timeout(PATIENCE, asked).await {
+        Ok(Ok(servers)) => servers,
         Ok(Err(error)) => {
             return vec![bad(
                 format!("{error:#}"),
@@ -317,11 +335,20 @@ async fn state(url: Option<&str>) -> Vec<Finding> {
             )];
         }
     };
+    let mut found = vec![Finding::Good("answers".into())];
+    for info in servers {
+        found.extend(memory(&info));
+    }
+    found
+}
+
+/// What a server's `INFO memory` says about what happens when it is full.
+fn memory(info: &str) -> Vec<Finding> {
     let value = |name: &str| {
         info.lines()
             .find_map(|l| l.strip_prefix(name)?.strip_prefix(':'))
     };
-    let mut found = vec![Finding::Good("answers".into())];
+    let mut found = vec![];
     match (value("maxmemory"), value("maxmemory_policy")) {
         (_, Some("noeviction")) => {}
         (Some("0"), _) | (_, None) => {}

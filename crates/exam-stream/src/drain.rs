@@ -22,7 +22,7 @@ pub struct Args {
     spool: SpoolArgs,
     #[command(flatten)]
     firehose: FirehoseArgs,
-    /// State store to write through to: redis://, rediss:// or dynamodb://
+    /// State store to write through to, as exam_stream.state_url names it
     #[arg(long, env = "EXAM_STREAM_STATE_URL", hide_env_values = true)]
     state: Option<String>,
     /// How long a record waits for company before it is sent

@@ -44,7 +44,7 @@ pub struct Args {
     /// Spool to read as well, quarantine included
     #[arg(long, env = "EXAM_STREAM_SPOOL_DIR")]
     spool_dir: Option<PathBuf>,
-    /// State store to fold into: redis://, rediss:// or dynamodb://
+    /// State store to fold into, as exam_stream.state_url names it
     #[arg(long, value_name = "URL")]
     into: Option<String>,
     /// State store to compare with instead: prints differences and ends with 1 if there are any

@@ -6,10 +6,10 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use exam_delivery::{Histogram, Problem, Status};
+use exam_delivery::Figures;
 use exam_spool::{Cursor, Spool};
 use indicatif::{HumanBytes, HumanCount};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::clock;
 use crate::settings::SpoolArgs;
@@ -39,9 +39,10 @@ pub fn summary(spool: &Spool) -> anyhow::Result<String> {
         Value::Null => "no sender lives".to_owned(),
         pid => format!("process {pid} sends"),
     };
-    let trouble = match stats["last_error"].as_str() {
-        Some(what) => format!("; last trouble: {what}"),
-        None => String::new(),
+    let trouble = match (stats["fold_hold"].as_str(), stats["last_error"].as_str()) {
+        (Some(why), _) => format!("; folding waits: {why}"),
+        (None, Some(what)) => format!("; last trouble: {what}"),
+        (None, None) => String::new(),
     };
     Ok(format!(
         "{} accepted, {} delivered, {} folded; {sender}{trouble}",
@@ -49,76 +50,21 @@ pub fn summary(spool: &Spool) -> anyhow::Result<String> {
     ))
 }
 
-/// Ages and times are seconds, delays milliseconds; null where there is nothing to tell.
 fn stats(spool: &Spool) -> anyhow::Result<Value> {
-    let (totals, usage) = (spool.totals()?, spool.usage());
-    let status = Status::read(spool)?.unwrap_or_default();
+    let mut figures = Figures::read(spool)?;
+    // The sender's last word may be an old one.
     let (mut undelivered, mut unfolded) = (None, None);
     for segment in spool.segments()? {
         undelivered = oldest(undelivered, segment.oldest(Cursor::Delivery)?);
         unfolded = oldest(unfolded, segment.oldest(Cursor::State)?);
     }
-    let streams: Map<String, Value> = status
-        .streams
-        .iter()
-        .map(|(name, stream)| {
-            let figures = json!({
-                "delivered": stream.delivered,
-                "retried": stream.retried,
-                "quarantined": stream.quarantined,
-                "hold": what(&stream.hold),
-                "hold_since": when(&stream.hold),
-                "last_error": what(&stream.last_error),
-                "last_error_time": when(&stream.last_error),
-            });
-            (name.clone(), figures)
-        })
-        .collect();
-    Ok(json!({
-        "accepted": totals.accepted,
-        "delivered": totals.delivered,
-        "folded": totals.folded,
-        "retried": status.retried,
-        "refused": totals.refused,
-        "quarantined": totals.quarantined,
-        "fold_skipped": totals.skipped,
-        "fold_malformed": status.state.malformed,
-        "damaged_bytes": totals.damaged_bytes + totals.torn_bytes,
-        "bytes": usage.bytes,
-        "limit": usage.limit,
-        "oldest_undelivered": undelivered.map(age),
-        "oldest_unfolded": unfolded.map(age),
-        "delivered_p50_ms": quantile(&status.put_to_delivered, 0.5),
-        "delivered_p99_ms": quantile(&status.put_to_delivered, 0.99),
-        "folded_p50_ms": quantile(&status.put_to_folded, 0.5),
-        "folded_p99_ms": quantile(&status.put_to_folded, 0.99),
-        "sender_pid": spool.sender_pid()?,
-        "last_error": what(&status.last_error),
-        "last_error_time": when(&status.last_error),
-        "fold_hold": what(&status.state.hold),
-        "fold_hold_since": when(&status.state.hold),
-        "streams": streams,
-    }))
+    figures.status.oldest_undelivered = undelivered;
+    figures.status.oldest_unfolded = unfolded;
+    Ok(figures.to_json())
 }
 
 fn oldest(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     one.into_iter().chain(other).min()
-}
-
-fn age(micros: u64) -> f64 {
-    (clock::since_epoch().as_micros() as u64).saturating_sub(micros) as f64 / 1e6
-}
-
-fn quantile(delays: &Histogram, q: f64) -> Option<f64> {
-    delays.quantile(q).map(|micros| micros as f64 / 1e3)
-}
-
-fn what(problem: &Option<Problem>) -> Option<&str> {
-    problem.as_ref().map(|p| p.what.as_str())
-}
-
-fn when(problem: &Option<Problem>) -> Option<f64> {
-    problem.as_ref().map(|p| p.at as f64 / 1e6)
 }
 
 fn human(stats: &Value) -> String {
@@ -169,7 +115,9 @@ fn human(stats: &Value) -> String {
         stats["last_error"].as_str().unwrap_or("none").to_owned(),
     );
     if let Some(why) = stats["fold_hold"].as_str() {
-        line("folding waits", why.to_owned());
+        let since = stats["fold_hold_since"].as_f64().unwrap_or(0.0);
+        let waits = (clock::since_epoch().as_secs_f64() - since).max(0.0);
+        line("folding waits", format!("for {waits:.0} s: {why}"));
     }
     for (name, stream) in stats["streams"].as_object().into_iter().flatten() {
         let hold = stream["hold"]

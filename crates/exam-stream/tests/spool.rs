@@ -225,6 +225,17 @@ fn doctor_is_content_with_what_works_and_names_a_fix_for_what_does_not() {
         fails(&said, "state") && said.contains("noeviction"),
         "{said}"
     );
+    redis.cli(&["config", "set", "maxmemory-policy", "noeviction"]);
+    let kept = dir
+        .path()
+        .join("spool/0000000000000001-00000001-00000001-exam.damaged");
+    std::fs::write(&kept, "").unwrap();
+    let (code, said) = doctor(&serve.url, "exam");
+    assert!(
+        code == Some(1) && fails(&said, "spool") && said.contains(kept.to_str().expect("UTF-8")),
+        "{said}"
+    );
+    std::fs::remove_file(&kept).unwrap();
     redis.kill();
     let (_, said) = doctor(&serve.url, "exam");
     assert!(fails(&said, "state") && !fails(&said, "spool"), "{said}");

@@ -20,15 +20,13 @@ pub struct Redis {
     child: Child,
     pub port: u16,
     pub dir: TempDir,
-    args: Vec<String>,
+    pub args: Vec<String>,
     locale: String,
 }
 
 impl Redis {
     pub fn start(locale: &str, args: &[&str]) -> Redis {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = free_port();
         let dir = TempDir::new().unwrap();
         let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
         let child = spawn(port, &dir, &args, locale);
@@ -75,9 +73,20 @@ impl Redis {
         command.query(&mut connection).unwrap()
     }
 
+    /// Whether its answer holds a text.
+    pub fn says(&self, command: &[&str], text: &str) -> bool {
+        format!("{:?}", self.command(command)).contains(text)
+    }
+
     pub fn keys(&self) -> Vec<String> {
         redis::from_redis_value(self.command(&["KEYS", "*"])).unwrap()
     }
+}
+
+/// Free at this moment, which is all that can be known.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 fn spawn(port: u16, dir: &TempDir, args: &[String], locale: &str) -> Child {

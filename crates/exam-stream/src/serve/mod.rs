@@ -62,7 +62,7 @@ pub struct Args {
     /// Delivery stream to make if it is not there yet (repeatable)
     #[arg(long = "stream", value_name = "NAME")]
     streams: Vec<String>,
-    /// State store to fold into: redis://, rediss:// or dynamodb://
+    /// State store to fold into, as exam_stream.state_url names it
     #[arg(long, env = "EXAM_STREAM_STATE_URL", hide_env_values = true)]
     state: Option<String>,
     /// An attempt's state is forgotten so many days after its last record; 0: never
