@@ -133,6 +133,19 @@ impl Json {
         })
     }
 
+    pub fn kinesis(
+        endpoint: Option<&str>,
+        region: Option<&str>,
+        env: AwsEnv,
+    ) -> Result<Json, AccessError> {
+        Ok(Json {
+            access: Access::new("kinesis", endpoint, region, env)?,
+            service: "kinesis",
+            target: "Kinesis_20131202",
+            content_type: "application/x-amz-json-1.1",
+        })
+    }
+
     pub fn region(&self) -> &str {
         &self.access.region
     }

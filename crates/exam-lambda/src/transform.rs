@@ -7,6 +7,7 @@ use exam_state::FoldBatch;
 
 use crate::Function;
 use crate::event::{Answer, Outcome, Record, Transformed};
+use crate::events::Event;
 use crate::lines::{DeadLetters, Redrive, folds, lines};
 use crate::metrics::Counts;
 
@@ -22,6 +23,7 @@ const AROUND_RECORD: usize = 56;
 /// At most this long for the store, and for the queues: an invocation that waits holds Firehose's
 /// buffer, and is paid for.
 const STORE: Duration = Duration::from_secs(3);
+const STREAM: Duration = Duration::from_secs(3);
 const QUEUES: Duration = Duration::from_secs(10);
 
 impl Function {
@@ -34,6 +36,7 @@ impl Function {
         let mut counts = Counts::default();
         let mut batch = FoldBatch::new();
         let mut dead = DeadLetters::default();
+        let mut events = Vec::new();
         let mut bytes = Vec::new();
         for record in &mut records {
             // Firehose sends base64. Anything else is given back as it came.
@@ -42,7 +45,11 @@ impl Function {
             }
             for (number, line) in lines(&bytes) {
                 counts.lines += 1;
-                match batch.push(line) {
+                let pushed = batch.push(line);
+                if self.events.is_some() && pushed.is_ok() {
+                    events.push(Event::new(line, &record.record_id));
+                }
+                match pushed {
                     Ok(true) => counts.folded += 1,
                     Ok(false) => {}
                     Err(why) => dead.add(stream, &record.record_id, (number, line), &why),
@@ -65,8 +72,15 @@ impl Function {
                 &mut counts.dead_letters_unsent,
                 left
             ),
+            async {
+                match &self.events {
+                    Some(stream) => stream.send(events, STREAM.min(left / 3)).await,
+                    None => 0,
+                }
+            },
         );
-        let ((folded, time), ()) = outcome;
+        let ((folded, time), (), events_unsent) = outcome;
+        counts.events_unsent = events_unsent;
         counts.fold = time;
         let mut marked = Ok(());
         if let Err(error) = folded {
