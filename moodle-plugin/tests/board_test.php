@@ -110,7 +110,8 @@ final class board_test extends stream_testcase {
     private function download(): array {
         global $USER;
         $viewer = new invigilator($this->cm(), (int) $USER->id);
-        return iterator_to_array((new board_table(new roster($viewer), new board($viewer, new board_feed($this->stream))))->rows(), false);
+        $board = new board($viewer, new board_feed($this->stream));
+        return iterator_to_array((new board_table(new roster($viewer), $board))->rows(), false);
     }
 
     /**
