@@ -8,6 +8,7 @@
 #                                    too, and core's own quiz suite with and without us)
 #   run.sh browser [full|FILE...]    the browser tests alone, or some of them
 #   run.sh bench-door                what one request costs, against core's autosave
+#   run.sh bench-board               what twenty live boards cost, with 2,000 students
 #   run.sh phpunit [arguments]       the plugin's PHPUnit suite alone
 #   run.sh amd                       build and lint moodle-plugin/amd with Moodle's own grunt
 #
@@ -106,6 +107,11 @@ bench-door)
     begin
     serve_site
     es_node "$here/browser/bench-door.mjs"
+    ;;
+bench-board)
+    begin
+    serve_site
+    es_node "$here/browser/bench-board.mjs"
     ;;
 amd)
     need_moodle; es_begin; es_copy

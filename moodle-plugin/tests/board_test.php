@@ -110,7 +110,8 @@ final class board_test extends stream_testcase {
     private function download(): array {
         global $USER;
         $viewer = new invigilator($this->cm(), (int) $USER->id);
-        return iterator_to_array((new board_table(new roster($viewer), new board($viewer, new board_feed($this->stream))))->rows(), false);
+        $board = new board($viewer, new board_feed($this->stream));
+        return iterator_to_array((new board_table(new roster($viewer), $board))->rows(), false);
     }
 
     /**
@@ -155,6 +156,8 @@ final class board_test extends stream_testcase {
      */
     public function test_a_version_is_told_what_changed_after_it(): void {
         $this->exam();
+        // The real stream folds a record more than once, and may tell a row again.
+        $this->stream->behind = null;
         [, $other] = $this->another_student();
         $this->put_record($other, 'started', ['slots' => (object) ['1' => 1, '2' => 2]]);
         $this->log_in();
@@ -162,23 +165,10 @@ final class board_test extends stream_testcase {
         $this->assertEqualsCanonicalizing([$this->attempt->id, $other->id], array_keys($reply['rows']));
         $this->assertSame([], $this->ask($reply['version'])['rows']);
         $this->put_record($other, 'alive', ['counts' => ['hidden' => 2]]);
-        $rows = $this->await_rows($reply['version']);
+        \cache::make('local_examstream', 'board')->purge();
+        $rows = $this->ask($reply['version'])['rows'];
         $this->assertSame([(int) $other->id], array_keys($rows));
         $this->assertSame(['hidden' => 2], $rows[$other->id]['counts']);
-    }
-
-    /**
-     * Rows after a version; the real stream takes its time.
-     *
-     * @param int $since
-     * @return array[]
-     */
-    private function await_rows(int $since): array {
-        $deadline = microtime(true) + 3;
-        do {
-            $rows = $this->ask($since)['rows'];
-        } while (!$rows && microtime(true) < $deadline && !usleep(5000));
-        return $rows;
     }
 
     /**
