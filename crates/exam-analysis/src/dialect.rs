@@ -375,9 +375,9 @@ impl VisitorMut for Rewriter {
         };
         let alias = alias
             .as_ref()
-            .map_or(String::from(" AS windowed"), |alias| format!(" AS {alias}"));
+            .map_or("windowed".into(), |alias| alias.name.to_string());
         let parsed = Parser::new(&GenericDialect {})
-            .try_with_sql(&format!("{table}{alias}"))
+            .try_with_sql(&format!("{table} AS {alias}"))
             .and_then(|mut parser| parser.parse_table_factor());
         match parsed {
             Ok(table) => *factor = table,
