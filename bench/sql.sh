@@ -1,7 +1,7 @@
 #!/bin/sh
 # How many events a second the paper's Figure 3 takes: ./dev bench sql [COUNT]
 #
-# A made exam (answers of 10,000 students over three hours, 365 bytes a line, up to ten seconds out
+# A made exam (answers of 10,000 students over three hours, 335 bytes a line, up to ten seconds out
 # of order) lies in cold storage as lines; `exam-analyse run --once` reads, parses, deduplicates,
 # sorts, sums and writes all windows. The second figure leaves out the time in which windows waited
 # for parsed lines, which are read on other threads. `resident` is watched while it runs: it must

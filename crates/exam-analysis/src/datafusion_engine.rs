@@ -10,11 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions,
-    TimestampMillisecondArray,
+    ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMillisecondArray,
 };
 use datafusion::arrow::compute::{concat_batches, filter_record_batch};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMillisecondType};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef, TimestampMillisecondType};
 use datafusion::catalog::{MemTable, Session, TableProvider};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result};
@@ -443,9 +442,3 @@ impl TableProvider for SliceTable {
         Ok(plan)
     }
 }
-
-const _: fn() = || {
-    fn shared<T: Send + Sync>() {}
-    shared::<DataFusion>();
-    let _ = (DataType::Null, <TimestampMillisecondArray as Array>::len);
-};

@@ -122,21 +122,23 @@ pub fn parse(text: &str, mode: Mode) -> Result<Parsed, Refusal> {
     let Some(first) = first.map(|token| token.span) else {
         return Err(Refusal::new(Span::empty(), "the file has no statement"));
     };
+    let code = tokens
+        .iter()
+        .filter(|t| !matches!(t.token, Token::Whitespace(_)));
+    let mut after = code.skip_while(|t| t.token != Token::SemiColon).skip(1);
+    if let Some(second) = after.find(|t| t.token != Token::SemiColon) {
+        return Err(Refusal::new(
+            second.span,
+            "a second statement: one SELECT a file",
+        ));
+    }
     let tokens = without_table_word(tokens);
     let mut statements = Parser::new(&dialect)
         .with_tokens_with_locations(tokens)
         .parse_statements()
         .map_err(|e| refusal(e, first))?;
-    let statement = match statements.len() {
-        0 => return Err(Refusal::new(first, "the file has no statement")),
-        1 => statements.remove(0),
-        _ => {
-            let second = statements[1].span();
-            return Err(Refusal::new(
-                second,
-                "a second statement: one SELECT a file",
-            ));
-        }
+    let Some(statement) = statements.pop() else {
+        return Err(Refusal::new(first, "the file has no statement"));
     };
     let Statement::Query(mut query) = statement else {
         return Err(Refusal::new(first, "only SELECT (or WITH … SELECT) is run"));
@@ -375,9 +377,9 @@ impl VisitorMut for Rewriter {
         };
         let alias = alias
             .as_ref()
-            .map_or(String::from(" AS windowed"), |alias| format!(" AS {alias}"));
+            .map_or("windowed".into(), |alias| alias.name.to_string());
         let parsed = Parser::new(&GenericDialect {})
-            .try_with_sql(&format!("{table}{alias}"))
+            .try_with_sql(&format!("{table} AS {alias}"))
             .and_then(|mut parser| parser.parse_table_factor());
         match parsed {
             Ok(table) => *factor = table,
@@ -618,7 +620,7 @@ mod tests {
     #[test]
     fn a_refusal_names_the_place() {
         for (text, line, column, reason) in [
-            ("SELECT *\nFORM events", 2, 6, "found"),
+            ("SELECT *\nFORM events", 2, 1, "found"),
             ("SELECT 'x", 1, 8, "nterminated"),
             ("-- nothing", 1, 1, "no statement"),
             ("SELECT 1;\nSELECT 2", 2, 1, "second statement"),
@@ -645,7 +647,7 @@ mod tests {
             (
                 "SELECT * FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' MONTH))",
                 1,
-                58,
+                67,
                 "length",
             ),
             ("SELECT * FROM events LIMIT 3", 1, 1, "LIMIT"),
