@@ -108,6 +108,9 @@ function lost(string $dir, int $count): int {
     $found = str_repeat("\0", intdiv($count, 8) + 1);
     $seen = 0;
     foreach (new RecursiveIteratorIterator(new RecursiveDirectoryIterator($dir, FilesystemIterator::SKIP_DOTS)) as $file) {
+        if (!preg_match('/\.jsonl(\.gz)?$/', (string) $file)) {
+            continue; // A compression that was interrupted.
+        }
         $lines = fopen((str_ends_with((string) $file, '.gz') ? 'compress.zlib://' : '') . $file, 'r');
         while (($line = fgets($lines)) !== false) {
             $n = (int) substr($line, 13, 9) - FIRST;

@@ -26,7 +26,6 @@
 pub mod calendar;
 mod close;
 mod error;
-mod follow;
 mod gzip;
 mod layout;
 mod lock;
@@ -38,7 +37,6 @@ mod write;
 pub use calendar::{Date, Hour};
 pub use close::Replaced;
 pub use error::Error;
-pub use follow::{Batch, Follower, Positions, RESCAN};
 pub use gzip::{Member, members};
 pub use layout::{Part, Place, Select, Tree, create_dir_durably, parts, sync_dir};
 pub use lock::{Rewriting, asked_to_release, hold_still, own, released};

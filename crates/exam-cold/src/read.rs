@@ -104,7 +104,8 @@ fn from(path: &Path, offset: u64, whole: bool) -> Result<Named, Error> {
 }
 
 /// Puts whole lines that begin at `from` into `lines`, some 4 MiB of them and none that ends behind
-/// `limit`; nothing at the end of what there is. A line that is longer comes whole.
+/// `limit`; nothing at the end of what there is. A line that is longer comes whole. After an error
+/// they mean nothing.
 pub fn read(path: &Path, from: u64, limit: u64, lines: &mut Vec<u8>) -> Result<(), Error> {
     lines.clear();
     match Opened::new(path)? {

@@ -58,6 +58,42 @@ fn ended(dir: &Path, count: usize) -> Part {
     all(dir).pop().unwrap()
 }
 
+/// A reader that keeps a position for each part, as any follower does.
+#[derive(Default)]
+struct Follower {
+    positions: BTreeMap<String, u64>,
+    read: BTreeMap<String, BTreeMap<u64, String>>,
+}
+
+impl Follower {
+    /// Reads what is new, at most so many pieces; false if something could not be read.
+    fn poll(&mut self, dir: &Path, pieces: usize) -> bool {
+        let mut left = pieces;
+        let mut well = true;
+        for part in all(dir) {
+            let position = self.positions.entry(part.name.to_string()).or_default();
+            let read = self.read.entry(part.name.to_string()).or_default();
+            while left > 0 {
+                let mut lines = Vec::new();
+                if part.read(*position, &mut lines).is_err() {
+                    well = false;
+                    break;
+                }
+                if lines.is_empty() {
+                    break;
+                }
+                left -= 1;
+                for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                    let text = String::from_utf8(line.to_vec()).unwrap();
+                    read.insert(*position, text);
+                    *position += line.len() as u64;
+                }
+            }
+        }
+        well
+    }
+}
+
 fn numbered(line: &[u8], n: usize) -> bool {
     line.starts_with(format!("{{\"n\":{n},").as_bytes())
 }
@@ -473,24 +509,15 @@ fn a_damaged_part_is_named_with_what_to_do_and_stops_no_other() {
         said.contains(&*part.name) && said.contains("backup"),
         "{said}"
     );
-    let mut follower = Follower::new(dir.path(), None, Positions::new());
-    let (mut read, mut errors) = (0, Vec::new());
-    loop {
-        match follower.poll() {
-            Ok(Some(batch)) => read += memchr::memchr_iter(b'\n', &batch.lines).count(),
-            Ok(None) => break,
-            Err(error) => errors.push(error.to_string()),
-        }
-    }
+    let mut follower = Follower::default();
+    assert!(!follower.poll(dir.path(), usize::MAX), "an error");
+    let read: usize = follower.read.values().map(|lines| lines.len()).sum();
     assert!(
         read > 5_000,
         "the members before, and the other part: {read}"
     );
-    assert_eq!(errors.len(), 1, "{errors:?}");
-    assert_eq!(
-        follower.positions()["exam/dt=2099-01-01/hour=00/1.jsonl"],
-        12
-    );
+    let later = &follower.read["exam/dt=2099-01-01/hour=00/1.jsonl"];
+    assert_eq!(Vec::from_iter(later.values()), ["{\"later\":1}\n"]);
 }
 
 #[test]
@@ -593,28 +620,12 @@ fn a_follower_gets_every_line_once_whatever_happens_to_the_parts() {
         let mut random = fastrand::Rng::with_seed(seed);
         let dir = scratch();
         let mut writer = Writer::new(dir.path(), 20_000);
-        let mut follower = Follower::new(dir.path(), Some("exam"), Positions::new());
-        let mut appended: BTreeMap<(Arc<str>, u64), String> = BTreeMap::new();
-        let mut followed: BTreeMap<(Arc<str>, u64), String> = BTreeMap::new();
+        let mut follower = Follower::default();
+        let mut appended: BTreeMap<String, BTreeMap<u64, String>> = BTreeMap::new();
         let mut erased = BTreeSet::new();
         let mut next = 0;
-        let mut follow = |follower: &mut Follower, batches: usize| {
-            follower.scan_now();
-            for _ in 0..batches {
-                let Some(batch) = follower.poll().unwrap() else {
-                    return;
-                };
-                let mut at = batch.from;
-                for line in batch.lines.split_inclusive(|byte| *byte == b'\n') {
-                    let text = String::from_utf8(line.to_vec()).unwrap();
-                    let before = followed.insert((batch.part.clone(), at), text);
-                    assert_eq!(before, None, "seed {seed}: twice");
-                    at += line.len() as u64;
-                }
-            }
-        };
         for _ in 0..150 {
-            match random.u8(0..10) {
+            match random.u8(0..9) {
                 0..4 => {
                     let place = place(random.u32(0..4));
                     let text: Vec<String> = (0..random.usize(1..40))
@@ -632,7 +643,8 @@ fn a_follower_gets_every_line_once_whatever_happens_to_the_parts() {
                     let mut at = grown.len - bytes.iter().map(|b| b.len() as u64).sum::<u64>();
                     for line in text {
                         let len = line.len() as u64;
-                        appended.insert((grown.part.clone(), at), line);
+                        let part = appended.entry(grown.part.to_string()).or_default();
+                        part.insert(at, line);
                         at += len;
                     }
                 }
@@ -655,28 +667,29 @@ fn a_follower_gets_every_line_once_whatever_happens_to_the_parts() {
                         }
                     }
                 }
-                7 => {
-                    follower = Follower::new(dir.path(), Some("exam"), follower.positions().clone())
-                }
                 // Another start of the writer.
-                8 => {
+                7 => {
                     recover(dir.path()).unwrap();
                     let begun = writer.last_begun();
                     writer = Writer::new(dir.path(), 20_000);
                     writer.set_last_begun(begun);
                 }
-                _ => follow(&mut follower, random.usize(0..4)),
+                _ => assert!(follower.poll(dir.path(), random.usize(0..4))),
             }
         }
-        follow(&mut follower, usize::MAX);
-        assert!(appended.keys().eq(followed.keys()), "seed {seed}");
-        for (at, line) in &appended {
-            let got = &followed[at];
-            let may_be_erased = erased.iter().any(|n| numbered(line.as_bytes(), *n));
-            assert!(
-                got == line || (may_be_erased && got.starts_with("{") && got.len() == line.len()),
-                "seed {seed}: {got} for {line}"
-            );
+        assert!(follower.poll(dir.path(), usize::MAX));
+        assert!(appended.keys().eq(follower.read.keys()), "seed {seed}");
+        for (part, lines) in &appended {
+            let read = &follower.read[part];
+            assert!(lines.keys().eq(read.keys()), "seed {seed}: {part}");
+            for (line, got) in lines.values().zip(read.values()) {
+                let may_be_erased = erased.iter().any(|n| numbered(line.as_bytes(), *n));
+                assert!(
+                    got == line
+                        || (may_be_erased && got.starts_with('{') && got.len() == line.len()),
+                    "seed {seed}: {got} for {line}"
+                );
+            }
         }
         assert!(next > 0);
     }
@@ -718,8 +731,6 @@ fn a_program_that_asks_gets_the_live_parts_from_a_writer_that_runs_or_ran() {
 fn a_removed_part_takes_its_empty_directories_with_it() {
     let dir = scratch();
     let part = ended(dir.path(), 10);
-    let mut follower = Follower::new(dir.path(), None, Positions::new());
-    assert!(follower.poll().unwrap().is_some());
     let other = dir.path().join("cold/other/dt=2026-01-01");
     fs::create_dir_all(&other).unwrap();
     fs::write(other.join("1.jsonl"), "{}\n").unwrap();
@@ -728,10 +739,6 @@ fn a_removed_part_takes_its_empty_directories_with_it() {
     rewriting.remove(&part).unwrap();
     assert!(!dir.path().join("cold/exam/dt=2025-11-24").exists());
     assert!(dir.path().join("cold/exam").exists());
-    follower.scan_now();
-    assert!(follower.poll().unwrap().is_some(), "the other one");
-    assert_eq!(
-        Vec::from_iter(follower.positions().keys()),
-        ["other/dt=2026-01-01/1.jsonl"]
-    );
+    let left: Vec<_> = all(dir.path()).into_iter().map(|part| part.name).collect();
+    assert_eq!(left, ["other/dt=2026-01-01/1.jsonl".into()]);
 }

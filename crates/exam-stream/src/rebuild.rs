@@ -27,8 +27,9 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use self::source::{Piece, Source};
 use crate::{clock, settings, state};
 
-/// Records folded at once into the store.
-const BATCH_RECORDS: usize = 5_000;
+/// Records folded at once into the store: so many that several are of one attempt, and one call of
+/// the store does for them. Some 30 MiB for each thread.
+const BATCH_RECORDS: usize = 50_000;
 /// Firehose holds a record back for at most as long (its greatest buffering
 /// interval): what the sender skipped before must be in cold storage by now.
 const BUFFERED: Duration = Duration::from_secs(900);
