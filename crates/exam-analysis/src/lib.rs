@@ -11,6 +11,8 @@
 //! | [`run`] | `exam-analyse run`: watermarks, windows, restatement, results |
 //! | [`query`] | `exam-analyse query`: one SELECT over cold storage |
 //! | [`compact`] | `exam-analyse compact`: lines to Parquet |
+//! | [`report`] | `exam-analyse report`: an exam as a page |
+//! | [`similarity`] | `exam-analyse similarity`: answers that are alike |
 //!
 //! `docs/sql.md` is the page for those who write queries.
 
@@ -24,9 +26,12 @@ pub mod dialect;
 pub mod engine;
 pub mod events;
 mod functions;
+mod key;
 pub mod query;
 mod reference;
+pub mod report;
 pub mod run;
+pub mod similarity;
 pub mod source;
 
 /// A length of time as people write it: `90s`, `5m`, `1h`, `200ms`.

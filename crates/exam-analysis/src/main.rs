@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::{Parser, Subcommand};
-use exam_analysis::{compact, query, run};
+use exam_analysis::{compact, query, report, run, similarity};
 
 /// SQL over the stream of exam records
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Run(run::Args),
     Query(query::Args),
     Compact(compact::Args),
+    Report(report::Args),
+    Similarity(similarity::Args),
 }
 
 /// Plans are trees that are walked recursively, by code that is compiled for a short build.
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Query(args) => query::run(args),
         Command::Compact(args) => compact::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Similarity(args) => similarity::run(args),
     };
     let done = thread::Builder::new()
         .stack_size(STACK)

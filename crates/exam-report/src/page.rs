@@ -229,11 +229,13 @@ fn head(exam: &Exam, out: &mut String) {
         let more = format!("99 % within {}", Seconds(high));
         figure("Browser to server", Seconds(median).to_string(), more);
     }
-    figure(
-        "Disconnected",
-        Count(exam.attempts_with_gaps).to_string(),
-        "attempts, at least once".into(),
-    );
+    if exam.silence.is_some() {
+        figure(
+            "Disconnected",
+            Count(exam.attempts_with_gaps).to_string(),
+            "attempts, at least once".into(),
+        );
+    }
     figure(
         "Calls for help",
         Count(totals.help_calls).to_string(),

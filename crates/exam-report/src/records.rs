@@ -389,9 +389,20 @@ impl Records {
         // Per place, what changes in it: an attempt begins, or has one question more or less.
         let mut changes: Vec<Vec<(usize, i32)>> = vec![Vec::new(); places];
         let mut slots = Vec::new();
+        let most = self
+            .attempts
+            .values()
+            .map(|of| of.slots.max(1))
+            .max()
+            .unwrap_or(1);
         for of in self.attempts.values() {
             let number = slots.len();
-            slots.push(of.slots.max(1));
+            // Who has no `started` record was given as many as anybody was.
+            slots.push(if of.started.is_some() {
+                of.slots.max(1)
+            } else {
+                most
+            });
             let mut on = |micros: u64, by: i32| {
                 if let Some(last) = places.checked_sub(1) {
                     changes[place(micros as f64 / 1e6).min(last)].push((number, by));

@@ -7,10 +7,9 @@
 //!
 //! 1. [`Model`]: for each item, the probability of each option given a student's score (a nominal
 //!    response model; the ability is the one whose expected score is the student's own).
-//! 2. [`Index`]: how far the number of identical options lies above its expectation, in standard
-//!    deviations (`z`), and how probable that many or more are (`p`, the exact tail of the
-//!    Poisson-binomial distribution, since in a tail as thin as the one needed here the normal
-//!    approximation is wrong by orders of magnitude).
+//! 2. The index ω: how far the number of identical options lies above its expectation, in standard
+//!    deviations (`z`), and how probable that many or more are (`p`, exactly: in a tail as thin as
+//!    the one needed here the normal approximation is wrong by orders of magnitude).
 //! 3. [`compare`]: every pair, because nobody knows beforehand whom to compare, and therefore with
 //!    a correction for their number: family-wise (Bonferroni) and false discovery rate
 //!    (Benjamini-Hochberg, and Benjamini-Yekutieli, which holds under any dependence).
