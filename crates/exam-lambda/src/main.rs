@@ -18,12 +18,13 @@
 //! and in any order.
 //!
 //! Settings are environment variables: `STATE_URL`, `REDRIVE_QUEUE_URL`, `DEAD_LETTER_QUEUE_URL`,
-//! and optionally `STATE_DAYS` (30; 0: for ever) and `METRICS_NAMESPACE` (`ExamStream`). Metrics are
-//! CloudWatch's embedded metric format on stdout, see `metrics.rs`. Neither they nor the log hold a line, an answer, or the
+//! and optionally `STATE_DAYS` (30; 0: for ever), `METRICS_NAMESPACE` (`ExamStream`) and
+//! `EVENTS_STREAM`, the Kinesis data stream of an analysis, see `events.rs`. Metrics are CloudWatch's embedded metric format on stdout, see `metrics.rs`. Neither they nor the log hold a line, an answer, or the
 //! store's password. Each invocation uses at most two thirds of the time Lambda leaves it; give it
 //! 30 seconds, and the redrive queue's messages a visibility timeout of 180.
 
 mod event;
+mod events;
 mod lines;
 mod metrics;
 mod queue;
@@ -38,6 +39,7 @@ use exam_aws::AwsEnv;
 use lambda_runtime::{LambdaEvent, service_fn};
 
 use crate::event::{Answer, Event};
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::store::Store;
@@ -50,6 +52,8 @@ struct Function {
     store: Store,
     redrive: Queue,
     dead: Queue,
+    /// Of the analysis, where there is one.
+    events: Option<Events>,
     metrics: Metrics,
 }
 
@@ -71,6 +75,10 @@ impl Function {
                 .context("REDRIVE_QUEUE_URL")?,
             dead: Queue::open(&setting("DEAD_LETTER_QUEUE_URL")?, env)
                 .context("DEAD_LETTER_QUEUE_URL")?,
+            events: match setting("EVENTS_STREAM") {
+                Ok(stream) => Some(Events::open(stream, env).context("EVENTS_STREAM")?),
+                Err(_) => None,
+            },
             metrics: Metrics {
                 namespace: setting("METRICS_NAMESPACE").unwrap_or_else(|_| "ExamStream".into()),
             },

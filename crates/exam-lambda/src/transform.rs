@@ -7,6 +7,7 @@ use exam_state::FoldBatch;
 
 use crate::Function;
 use crate::event::{Answer, Outcome, Record, Transformed};
+use crate::events::Lines;
 use crate::lines::{DeadLetters, Redrive, folds, lines};
 use crate::metrics::Counts;
 
@@ -34,6 +35,7 @@ impl Function {
         let mut counts = Counts::default();
         let mut batch = FoldBatch::new();
         let mut dead = DeadLetters::default();
+        let mut analysed = Lines::default();
         let mut bytes = Vec::new();
         for record in &mut records {
             // Firehose sends base64. Anything else is given back as it came.
@@ -46,6 +48,9 @@ impl Function {
                     Ok(true) => counts.folded += 1,
                     Ok(false) => {}
                     Err(why) => dead.add(stream, &record.record_id, (number, line), &why),
+                }
+                if self.events.is_some() {
+                    analysed.push(line);
                 }
             }
             if bytes.last().is_some_and(|last| *last != b'\n') {
@@ -65,9 +70,16 @@ impl Function {
                 &mut counts.dead_letters_unsent,
                 left
             ),
+            async {
+                match &self.events {
+                    Some(events) => events.put(analysed, STORE.min(left / 3)).await,
+                    None => 0,
+                }
+            },
         );
-        let ((folded, time), ()) = outcome;
+        let ((folded, time), (), left_out) = outcome;
         counts.fold = time;
+        counts.events_left_out = left_out;
         let mut marked = Ok(());
         if let Err(error) = folded {
             tracing::warn!(

@@ -429,6 +429,55 @@ async fn a_line_that_a_store_refuses_while_it_takes_others_is_a_dead_letter() {
 }
 
 #[tokio::test]
+async fn the_analysis_is_given_every_line_but_signals_and_its_absence_changes_no_answer() {
+    let Some(moto) = moto::url() else { return };
+    let stream = TestStream::create(moto, "events").await;
+    let redis = Redis::start();
+    let redrive = TestQueue::create(moto, "events-redrive").await;
+    let dead = TestQueue::create(moto, "events-dead").await;
+    let store = redis.url();
+    let settings = |stream: &'static str| {
+        [
+            ("STATE_URL", store.as_str()),
+            ("REDRIVE_QUEUE_URL", &redrive.url),
+            ("DEAD_LETTER_QUEUE_URL", &dead.url),
+            ("EVENTS_STREAM", stream),
+            ("AWS_ENDPOINT_URL_KINESIS", moto),
+        ]
+    };
+    // Enough for several records; what folds and what does not, but no signal.
+    let mut lines = answers(2_000);
+    lines.push(br#"{"user":"spencer","status":"00001"}"#.to_vec());
+    lines.push(
+        br#"{"v":1,"type":"signal","ts":1,"site":"s","quiz":4,"name":"gone","row":{}}"#.to_vec(),
+    );
+    let blobs: Vec<Vec<u8>> = lines.chunks(300).map(blob).collect();
+    let mut lambda = Lambda::start(&settings("events")).await;
+    assert_given_back(&lambda.answer(&firehose(&blobs)).await, &blobs);
+    assert_eq!(count(&lambda.metrics(), "EventsLeftOut"), 0);
+    lines.pop();
+
+    let records = stream.records().await;
+    assert!(records.len() > 1 && records.len() < 10, "{}", records.len());
+    assert!(
+        records
+            .iter()
+            .all(|record| record.ends_with(b"\n") && record.len() <= 256 << 10)
+    );
+    let mut arrived = lines_of(&records);
+    arrived.sort_unstable();
+    lines.sort_unstable();
+    assert_eq!(arrived, lines);
+
+    let mut lambda = Lambda::start(&settings("nowhere")).await;
+    assert_given_back(&lambda.answer(&firehose(&blobs)).await, &blobs);
+    let metrics = lambda.metrics();
+    assert_eq!(count(&metrics, "EventsLeftOut"), 2_001);
+    assert_eq!(count(&metrics, "StoreErrors"), 0);
+    assert!(!lambda.log().contains(CANARY));
+}
+
+#[tokio::test]
 async fn a_missing_setting_ends_it_with_a_sentence() {
     let output = std::process::Command::new(PROGRAM)
         .env_clear()
