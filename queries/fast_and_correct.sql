@@ -4,6 +4,8 @@
 -- are like that; so is who knows the questions beforehand, or is told the answers. Compare with the
 -- student's other work, and look at the whole exam; by itself it is a reason for nothing.
 --
+-- It tells of right answers, so the board shows it when the attempt has ended (`afterwards`).
+--
 -- Needs the reference table answer_key (answer_key.csv: quiz,slot,answer; a row for each right
 -- answer), and is subject to what question_wrong.sql says of shuffled options.
 --
@@ -11,7 +13,8 @@
 -- answered anything in the same ten minutes.
 -- Threshold: at least 10 right ones, four fifths of what was answered, and 4.5 standard deviations
 -- above the mean of at least 20 attempts. On a real licensing exam (796 people, 19 flagged by the
--- vendor, put on one clock) that names 6 people, 4 of them flagged.
+-- vendor, put on one clock) that names 6 people, 4 of them flagged; but window and threshold were
+-- chosen on the same exam, so expect less of another one.
 WITH given AS (
     SELECT
         site, quiz, attempt, MAX(student_id) AS student_id, slot,
@@ -48,6 +51,7 @@ SELECT
     j.correct,
     u.mean_correct,
     (j.correct - u.mean_correct) / u.sd_correct AS z,
+    TRUE AS afterwards,
     j.window_start,
     j.window_end
 FROM judged AS j

@@ -117,6 +117,19 @@ impl Json {
         })
     }
 
+    pub fn kinesis(
+        endpoint: Option<&str>,
+        region: Option<&str>,
+        env: AwsEnv,
+    ) -> Result<Json, AccessError> {
+        Ok(Json {
+            access: Access::new("kinesis", endpoint, region, env)?,
+            service: "kinesis",
+            target: "Kinesis_20131202",
+            content_type: "application/x-amz-json-1.1",
+        })
+    }
+
     /// The SQS that a queue's URL names.
     pub fn sqs(queue_url: &str, region: Option<&str>, env: AwsEnv) -> Result<Json, AccessError> {
         let rest = queue_url.split_once("://").map(|(_, rest)| rest);
@@ -130,19 +143,6 @@ impl Json {
             service: "sqs",
             target: "AmazonSQS",
             content_type: "application/x-amz-json-1.0",
-        })
-    }
-
-    pub fn kinesis(
-        endpoint: Option<&str>,
-        region: Option<&str>,
-        env: AwsEnv,
-    ) -> Result<Json, AccessError> {
-        Ok(Json {
-            access: Access::new("kinesis", endpoint, region, env)?,
-            service: "kinesis",
-            target: "Kinesis_20131202",
-            content_type: "application/x-amz-json-1.1",
         })
     }
 

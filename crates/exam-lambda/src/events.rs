@@ -1,50 +1,55 @@
-//! The Kinesis data stream from which the analysis reads: each line a record of its own, under its
-//! attempt as the partition key, so that a student's records stay in one shard.
+//! The stream of the analysis: lines go on to a Kinesis data stream.
 //!
-//! What the stream does not take in time is counted and left out: the lines are in cold storage, and
-//! no answer waits for a statistic. After a doubtful answer lines are sent again; whoever reads them
-//! deduplicates by `id`.
+//! A record of it is whole lines, each ended by a newline, as many as fit in [`PACKED`]: Kinesis
+//! bills by the kilobyte begun. Its partition key is drawn at random, so that all shards are
+//! equally busy; whoever reads orders events by their time, and knows duplicates by their `id`.
+//! Signals are left out: the analysis made them, and would be given its own results.
+//!
+//! The analysis is a help, cold storage is the truth. What Kinesis does not take in time is counted
+//! and left out, and neither the fold nor Firehose hears of it.
 
 use std::time::Duration;
 
-use exam_aws::{AccessError, AwsEnv, Json};
-use futures_util::future::join_all;
+use exam_aws::{AccessError, AwsEnv, CallError, Json};
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-/// Records in one call, of which each may have 1 MiB
+/// Lines in one record, unless one line alone is longer. A record may hold 1 MiB, a call 500 of
+/// them and 5 MiB, which is more than an invocation brings
 /// (<https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>).
-const MAX_CALL_RECORDS: usize = 500;
-/// Of the 5 MiB in one call, counted as base64 to be right either way.
-const MAX_CALL_BYTES: usize = 4 << 20;
-/// Characters of a partition key.
-const MAX_KEY: usize = 256;
+const PACKED: usize = 256 << 10;
 /// For one call.
 const ATTEMPT: Duration = Duration::from_secs(2);
 /// Ceiling of the first wait between two calls; it doubles.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// A quote inside a text is escaped, so this stands for the member only.
+const SIGNAL: &[u8] = br#""type":"signal""#;
 
 pub struct Events {
     stream: String,
     kinesis: Json,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Event {
-    data: String,
-    partition_key: String,
+/// What is to be put.
+#[derive(Default)]
+pub struct Lines {
+    /// How many lines, and what a record holds.
+    records: Vec<(usize, Vec<u8>)>,
 }
 
-impl Event {
-    /// `otherwise` is the key of a line of no attempt.
-    pub fn new(line: &[u8], otherwise: &str) -> Event {
-        let folded = exam_record::fold(line).ok().flatten();
-        let key = folded.map_or_else(|| otherwise.to_owned(), |folded| folded.key.to_text());
-        Event {
-            data: base64_simd::STANDARD.encode_to_string(line),
-            partition_key: key.chars().take(MAX_KEY).collect(),
+impl Lines {
+    pub fn push(&mut self, line: &[u8]) {
+        if memmem::find(line, SIGNAL).is_some() {
+            return;
         }
+        if !matches!(self.records.last(), Some((_, last)) if last.len() + line.len() < PACKED) {
+            self.records.push(Default::default());
+        }
+        let (count, record) = self.records.last_mut().expect("just made");
+        *count += 1;
+        record.extend_from_slice(line);
+        record.push(b'\n');
     }
 }
 
@@ -52,18 +57,27 @@ impl Event {
 #[serde(rename_all = "PascalCase")]
 struct PutRecords<'a> {
     stream_name: &'a str,
-    records: &'a [Event],
+    records: &'a [Record],
+}
+
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Record {
+    data: String,
+    partition_key: String,
+    #[serde(skip)]
+    lines: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    records: Vec<Put>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Put {
-    records: Vec<PutOne>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct PutOne {
     error_code: Option<String>,
 }
 
@@ -75,69 +89,65 @@ impl Events {
         })
     }
 
-    /// Sends all of `events`; how many were not taken within `budget`.
-    pub async fn send(&self, events: Vec<Event>, budget: Duration) -> usize {
+    /// Puts the lines, each record tried again within `budget`. Says how many lines were left out.
+    pub async fn put(&self, lines: Lines, budget: Duration) -> usize {
         let end = Instant::now() + budget;
-        let mut calls: Vec<Vec<Event>> = Vec::new();
-        let mut bytes = MAX_CALL_BYTES;
-        for event in events {
-            let size = event.data.len() + event.partition_key.len();
-            match calls.last_mut() {
-                Some(call) if call.len() < MAX_CALL_RECORDS && bytes + size <= MAX_CALL_BYTES => {
-                    bytes += size;
-                    call.push(event);
-                }
-                _ => {
-                    bytes = size;
-                    calls.push(vec![event]);
-                }
-            }
-        }
-        let calls = calls.into_iter().map(|call| self.send_call(call, end));
-        join_all(calls).await.into_iter().sum()
-    }
-
-    /// Sends what one call takes, and again what of it was refused.
-    async fn send_call(&self, mut events: Vec<Event>, end: Instant) -> usize {
+        let record = |(lines, data): (usize, Vec<u8>)| Record {
+            data: base64_simd::STANDARD.encode_to_string(data),
+            partition_key: format!("{:016x}", fastrand::u64(..)),
+            lines,
+        };
+        let mut waiting: Vec<Record> = lines.records.into_iter().map(record).collect();
         let mut wait = FIRST_WAIT;
-        loop {
-            let limit = ATTEMPT.min(end.saturating_duration_since(Instant::now()));
-            let body = PutRecords {
-                stream_name: &self.stream,
-                records: &events,
+        while !waiting.is_empty() {
+            let why = match self.put_once(&mut waiting, end).await {
+                Ok(None) => return 0,
+                Ok(Some(code)) => code,
+                Err(error) if error.is_passing() => error.to_string(),
+                Err(error) => return self.left_out(&waiting, &error.to_string()),
             };
-            let why = match self.kinesis.call::<Put>("PutRecords", &body, limit).await {
-                Ok(put) => {
-                    let code = put.records.iter().find_map(|one| one.error_code.clone());
-                    let mut answers = put.records.into_iter();
-                    // No word about a record is no acknowledgement of it.
-                    events.retain(|_| answers.next().is_none_or(|one| one.error_code.is_some()));
-                    code.unwrap_or_default()
-                }
-                Err(error) if !error.is_passing() => {
-                    self.gave_up(events.len(), &error);
-                    return events.len();
-                }
-                Err(error) => error.to_string(),
-            };
-            if events.is_empty() {
-                return 0;
-            }
             let pause = wait.mul_f64(fastrand::f64());
             wait *= 2;
             if Instant::now() + pause >= end {
-                self.gave_up(events.len(), &why);
-                return events.len();
+                return self.left_out(&waiting, &why);
             }
             sleep(pause).await;
         }
+        0
     }
 
-    fn gave_up(&self, lines: usize, why: &dyn std::fmt::Display) {
-        tracing::error!(
-            lines,
-            stream = self.stream,
-            "the data stream does not take them: {why}"
-        );
+    /// One call. What was taken is not waiting any more; the code of one that was not.
+    async fn put_once(
+        &self,
+        waiting: &mut Vec<Record>,
+        end: Instant,
+    ) -> Result<Option<String>, CallError> {
+        let call = PutRecords {
+            stream_name: &self.stream,
+            records: waiting,
+        };
+        let limit = ATTEMPT.min(end.saturating_duration_since(Instant::now()));
+        let answer: Answer = self.kinesis.call("PutRecords", &call, limit).await?;
+        // One for each record, in their order.
+        let mut puts = answer.records.into_iter();
+        let mut why = None;
+        waiting.retain(|_| match puts.next().map(|put| put.error_code) {
+            Some(None) => false,
+            Some(Some(code)) => {
+                why = Some(code);
+                true
+            }
+            None => true,
+        });
+        if why.is_none() && !waiting.is_empty() {
+            why = Some("an answer for fewer records than were put".to_owned());
+        }
+        Ok(why)
+    }
+
+    fn left_out(&self, waiting: &[Record], why: &str) -> usize {
+        let lines = waiting.iter().map(|record| record.lines).sum();
+        tracing::warn!(lines, "not given to the analysis: {why}");
+        lines
     }
 }

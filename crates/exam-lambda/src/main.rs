@@ -19,8 +19,7 @@
 //!
 //! Settings are environment variables: `STATE_URL`, `REDRIVE_QUEUE_URL`, `DEAD_LETTER_QUEUE_URL`,
 //! and optionally `STATE_DAYS` (30; 0: for ever), `METRICS_NAMESPACE` (`ExamStream`) and
-//! `EVENTS_STREAM`, a Kinesis data stream that is sent every line for the analysis. Metrics are
-//! CloudWatch's embedded metric format on stdout, see `metrics.rs`. Neither they nor the log hold a line, an answer, or the
+//! `EVENTS_STREAM`, the Kinesis data stream of an analysis, see `events.rs`. Metrics are CloudWatch's embedded metric format on stdout, see `metrics.rs`. Neither they nor the log hold a line, an answer, or the
 //! store's password. Each invocation uses at most two thirds of the time Lambda leaves it; give it
 //! 30 seconds, and the redrive queue's messages a visibility timeout of 180.
 
@@ -53,6 +52,7 @@ struct Function {
     store: Store,
     redrive: Queue,
     dead: Queue,
+    /// Of the analysis, where there is one.
     events: Option<Events>,
     metrics: Metrics,
 }

@@ -29,10 +29,10 @@ pub struct Counts {
     pub dead_letters: usize,
     /// Such lines that the dead-letter queue did not take; cold storage has them.
     pub dead_letters_unsent: usize,
-    /// Lines that the data stream of the analysis did not take; cold storage has them.
-    pub events_unsent: usize,
     /// Records given back as `ProcessingFailed`, because the answer was full.
     pub overflowed: usize,
+    /// Lines that the stream of the analysis did not take in time.
+    pub events_left_out: usize,
     /// The time of the fold, whatever came of it.
     pub fold: Duration,
 }
@@ -50,8 +50,8 @@ impl Metrics {
                 "Count",
                 counts.dead_letters_unsent as f64,
             ),
-            ("EventsUnsent", "Count", counts.events_unsent as f64),
             ("Overflowed", "Count", counts.overflowed as f64),
+            ("EventsLeftOut", "Count", counts.events_left_out as f64),
             ("FoldTime", "Milliseconds", counts.fold.as_secs_f64() * 1e3),
         ];
         let now = SystemTime::now().duration_since(UNIX_EPOCH);

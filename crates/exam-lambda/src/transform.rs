@@ -7,7 +7,7 @@ use exam_state::FoldBatch;
 
 use crate::Function;
 use crate::event::{Answer, Outcome, Record, Transformed};
-use crate::events::Event;
+use crate::events::Lines;
 use crate::lines::{DeadLetters, Redrive, folds, lines};
 use crate::metrics::Counts;
 
@@ -23,7 +23,6 @@ const AROUND_RECORD: usize = 56;
 /// At most this long for the store, and for the queues: an invocation that waits holds Firehose's
 /// buffer, and is paid for.
 const STORE: Duration = Duration::from_secs(3);
-const STREAM: Duration = Duration::from_secs(3);
 const QUEUES: Duration = Duration::from_secs(10);
 
 impl Function {
@@ -36,7 +35,7 @@ impl Function {
         let mut counts = Counts::default();
         let mut batch = FoldBatch::new();
         let mut dead = DeadLetters::default();
-        let mut events = Vec::new();
+        let mut analysed = Lines::default();
         let mut bytes = Vec::new();
         for record in &mut records {
             // Firehose sends base64. Anything else is given back as it came.
@@ -45,14 +44,13 @@ impl Function {
             }
             for (number, line) in lines(&bytes) {
                 counts.lines += 1;
-                let pushed = batch.push(line);
-                if self.events.is_some() && pushed.is_ok() {
-                    events.push(Event::new(line, &record.record_id));
-                }
-                match pushed {
+                match batch.push(line) {
                     Ok(true) => counts.folded += 1,
                     Ok(false) => {}
                     Err(why) => dead.add(stream, &record.record_id, (number, line), &why),
+                }
+                if self.events.is_some() {
+                    analysed.push(line);
                 }
             }
             if bytes.last().is_some_and(|last| *last != b'\n') {
@@ -74,14 +72,14 @@ impl Function {
             ),
             async {
                 match &self.events {
-                    Some(stream) => stream.send(events, STREAM.min(left / 3)).await,
+                    Some(events) => events.put(analysed, STORE.min(left / 3)).await,
                     None => 0,
                 }
             },
         );
-        let ((folded, time), (), events_unsent) = outcome;
-        counts.events_unsent = events_unsent;
+        let ((folded, time), (), left_out) = outcome;
         counts.fold = time;
+        counts.events_left_out = left_out;
         let mut marked = Ok(());
         if let Err(error) = folded {
             tracing::warn!(

@@ -429,66 +429,52 @@ async fn a_line_that_a_store_refuses_while_it_takes_others_is_a_dead_letter() {
 }
 
 #[tokio::test]
-async fn every_line_goes_to_the_data_stream_under_its_attempt_if_there_is_one() {
+async fn the_analysis_is_given_every_line_but_signals_and_its_absence_changes_no_answer() {
     let Some(moto) = moto::url() else { return };
-    let env = [("AWS_ACCESS_KEY_ID", "AK"), ("AWS_SECRET_ACCESS_KEY", "sk")];
-    let env = env.into_iter().collect();
-    let kinesis = exam_aws::Json::kinesis(Some(moto), Some("us-east-1"), env).unwrap();
-    let call = async |operation: &str, body: Value| -> Value {
-        let answer = kinesis.call(operation, &body, TIMEOUT).await;
-        answer.unwrap()
-    };
-    let made = json!({"StreamName": "events", "ShardCount": 1});
-    call("CreateStream", made).await;
+    let stream = TestStream::create(moto, "events").await;
     let redis = Redis::start();
+    let redrive = TestQueue::create(moto, "events-redrive").await;
     let dead = TestQueue::create(moto, "events-dead").await;
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = format!("http://{}", closed.local_addr().unwrap());
-    drop(closed);
-    let start = async |kinesis: &str| {
-        Lambda::start(&[
-            ("STATE_URL", &redis.url()),
-            ("REDRIVE_QUEUE_URL", &dead.url),
+    let store = redis.url();
+    let settings = |stream: &'static str| {
+        [
+            ("STATE_URL", store.as_str()),
+            ("REDRIVE_QUEUE_URL", &redrive.url),
             ("DEAD_LETTER_QUEUE_URL", &dead.url),
-            ("EVENTS_STREAM", "events"),
-            ("AWS_ENDPOINT_URL_KINESIS", kinesis),
-        ])
-        .await
+            ("EVENTS_STREAM", stream),
+            ("AWS_ENDPOINT_URL_KINESIS", moto),
+        ]
     };
-    let mut lambda = start(moto).await;
-    let mut lines = answers(1_200);
-    let blobs = vec![
-        blob(&lines),
-        b"no record\n{\"none\":\"of ours\"}\n".to_vec(),
-    ];
+    // Enough for several records; what folds and what does not, but no signal.
+    let mut lines = answers(2_000);
+    lines.push(br#"{"user":"spencer","status":"00001"}"#.to_vec());
+    lines.push(
+        br#"{"v":1,"type":"signal","ts":1,"site":"s","quiz":4,"name":"gone","row":{}}"#.to_vec(),
+    );
+    let blobs: Vec<Vec<u8>> = lines.chunks(300).map(blob).collect();
+    let mut lambda = Lambda::start(&settings("events")).await;
     assert_given_back(&lambda.answer(&firehose(&blobs)).await, &blobs);
-    assert_eq!(count(&lambda.metrics(), "EventsUnsent"), 0);
-    lines.push(b"{\"none\":\"of ours\"}".to_vec());
+    assert_eq!(count(&lambda.metrics(), "EventsLeftOut"), 0);
+    lines.pop();
 
-    let shard = json!({"StreamName": "events", "ShardId": "shardId-000000000000",
-        "ShardIteratorType": "TRIM_HORIZON"});
-    let got = call("GetShardIterator", shard).await;
-    let got = call("GetRecords", json!({"ShardIterator": got["ShardIterator"]})).await;
-    let mut found = Vec::new();
-    for record in got["Records"].as_array().unwrap() {
-        let data = base64_simd::STANDARD.decode_to_vec(record["Data"].as_str().unwrap());
-        let data = data.unwrap();
-        let key = exam_record::fold(&data).unwrap();
-        let key = key.map_or_else(|| record_id(1), |folded| folded.key.to_text());
-        assert_eq!(record["PartitionKey"], key);
-        found.push(data);
-    }
+    let records = stream.records().await;
+    assert!(records.len() > 1 && records.len() < 10, "{}", records.len());
+    assert!(
+        records
+            .iter()
+            .all(|record| record.ends_with(b"\n") && record.len() <= 256 << 10)
+    );
+    let mut arrived = lines_of(&records);
+    arrived.sort_unstable();
     lines.sort_unstable();
-    found.sort_unstable();
-    assert_eq!(found, lines);
+    assert_eq!(arrived, lines);
 
-    // A stream that is away keeps no answer from anything.
-    let mut lambda = start(&nobody).await;
-    let began = Instant::now();
+    let mut lambda = Lambda::start(&settings("nowhere")).await;
     assert_given_back(&lambda.answer(&firehose(&blobs)).await, &blobs);
-    assert!(began.elapsed() < Duration::from_secs(15));
-    assert_eq!(count(&lambda.metrics(), "EventsUnsent"), 1_201);
-    assert_eq!(redis.state().await, folded(lines_of(&blobs)));
+    let metrics = lambda.metrics();
+    assert_eq!(count(&metrics, "EventsLeftOut"), 2_001);
+    assert_eq!(count(&metrics, "StoreErrors"), 0);
+    assert!(!lambda.log().contains(CANARY));
 }
 
 #[tokio::test]

@@ -289,9 +289,10 @@ def firehose_calls():
 
 
 def table_calls():
-    """Actions that the DynamoDB store names, but for the scan of who exports or checks a whole store."""
+    """Actions that the DynamoDB store names, but for those of administrators: the scan of a whole store, and
+    what erases a student."""
     code = ''.join(path.read_text() for path in (ROOT / 'crates/exam-state/src').glob('dynamo*.rs'))
-    return set(re.findall(r'"((?:Get|Put|Update|Delete|BatchGet|BatchWrite|TransactWrite|TransactGet)Items?|Query)"', code))
+    return set(re.findall(r'"((?:Get|Put|Update|Delete|BatchGet|BatchWrite|TransactWrite|TransactGet)Items?|Query)"', code)) - {'DeleteItem'}
 
 
 class Athena(unittest.TestCase):

@@ -435,3 +435,53 @@ impl TestQueue {
         }
     }
 }
+
+/// A data stream of moto's Kinesis.
+pub struct TestStream {
+    name: String,
+    kinesis: Json,
+}
+
+impl TestStream {
+    pub async fn create(moto: &str, name: &str) -> TestStream {
+        let env: AwsEnv = [("AWS_ACCESS_KEY_ID", "AK"), ("AWS_SECRET_ACCESS_KEY", "sk")]
+            .into_iter()
+            .collect();
+        let kinesis = Json::kinesis(Some(moto), Some("us-east-1"), env).unwrap();
+        let stream = json!({"StreamName": name, "ShardCount": 4});
+        let _: Value = kinesis
+            .call("CreateStream", &stream, PATIENCE)
+            .await
+            .unwrap();
+        let name = name.to_owned();
+        TestStream { name, kinesis }
+    }
+
+    async fn call(&self, operation: &str, body: Value) -> Value {
+        let answer = self.kinesis.call(operation, &body, PATIENCE).await;
+        answer.unwrap()
+    }
+
+    /// What its records hold.
+    pub async fn records(&self) -> Vec<Vec<u8>> {
+        let shards = self
+            .call("ListShards", json!({"StreamName": self.name}))
+            .await;
+        let mut records = Vec::new();
+        for shard in shards["Shards"].as_array().unwrap() {
+            let from = json!({"StreamName": self.name, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"});
+            let from = self.call("GetShardIterator", from).await;
+            let got = self
+                .call(
+                    "GetRecords",
+                    json!({"ShardIterator": from["ShardIterator"]}),
+                )
+                .await;
+            for record in got["Records"].as_array().unwrap() {
+                let data = record["Data"].as_str().unwrap();
+                records.push(base64_simd::STANDARD.decode_to_vec(data).unwrap());
+            }
+        }
+        records
+    }
+}
