@@ -23,7 +23,7 @@ WITH answered AS (
 ), passed AS (
     SELECT
         a.site, a.quiz, a.slot + 1 AS slot,
-        CASE WHEN b.slot IS NULL THEN 1 ELSE 0 END AS skip,
+        CASE WHEN b.slot IS NULL THEN 1 ELSE 0 END AS passed_over,
         a.window_start, a.window_end
     FROM answered AS a
     JOIN reached AS r
@@ -34,11 +34,11 @@ WITH answered AS (
         AND b.window_start = a.window_start AND b.window_end = a.window_end
     WHERE r.last_slot > a.slot + 1
 ), questions AS (
-    SELECT site, quiz, slot, COUNT(*) AS passed, SUM(skip) AS skipped, window_start, window_end
+    SELECT site, quiz, slot, COUNT(*) AS passed, SUM(passed_over) AS skipped, window_start, window_end
     FROM passed
     GROUP BY site, quiz, slot, window_start, window_end
 ), exams AS (
-    SELECT site, quiz, COUNT(*) AS passed, SUM(skip) AS skipped, window_start, window_end
+    SELECT site, quiz, COUNT(*) AS passed, SUM(passed_over) AS skipped, window_start, window_end
     FROM passed
     GROUP BY site, quiz, window_start, window_end
 )

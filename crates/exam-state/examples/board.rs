@@ -18,7 +18,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let attempts: i64 = std::env::args().nth(2).ok_or(usage)?.parse()?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let store = open(&url, Options::default())?;
-    let mut reader = BlockingReader::new(&url, None, Duration::from_secs(60))?;
+    let mut reader = BlockingReader::new(
+        &url,
+        Options {
+            response_timeout: Duration::from_secs(60),
+            ..Options::default()
+        },
+    )?;
 
     let start = Instant::now();
     for first in (1..=attempts).step_by(5_000) {

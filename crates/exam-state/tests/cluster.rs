@@ -10,10 +10,9 @@ use exam_state::{BlockingReader, Options, StateError, StateStore, open};
 use redis::{Value, from_redis_value};
 use support::{Redis, answer, attempt, batch, conformance, free_port};
 
-/// A reader as patient as a busy machine needs.
-fn patient() -> Options {
+fn within(response_timeout: Duration) -> Options {
     Options {
-        response_timeout: Duration::from_secs(5),
+        response_timeout,
         ..Options::default()
     }
 }
@@ -156,7 +155,7 @@ async fn a_cluster_is_a_state_store_and_its_slots_may_move() {
     set(to, "NODE", to);
     set(from, "NODE", to);
     assert!(store.read(&key).await.unwrap().is_some());
-    let mut reader = BlockingReader::new(&cluster.url(), patient()).unwrap();
+    let mut reader = BlockingReader::new(&cluster.url(), within(Duration::from_secs(5))).unwrap();
     let read = tokio::task::spawn_blocking(move || {
         let found = reader.read(&key).unwrap();
         (
@@ -217,7 +216,7 @@ async fn a_failover_in_the_middle_of_folding_loses_nothing() {
     // The URL's first node is the one that is gone; its second one is enough.
     let (url, read) = (cluster.url(), expected.clone());
     let reading = tokio::task::spawn_blocking(move || {
-        let mut reader = BlockingReader::new(&url, patient()).unwrap();
+        let mut reader = BlockingReader::new(&url, within(Duration::from_secs(5))).unwrap();
         for (key, registers) in &read {
             assert_eq!(reader.read(key).unwrap().as_ref(), Some(registers));
         }
@@ -229,7 +228,7 @@ async fn a_failover_in_the_middle_of_folding_loses_nothing() {
 fn a_reader_of_a_cluster_that_is_gone_says_so_in_time() {
     for host in ["127.0.0.1:1,127.0.0.1:2", "no-such-host.invalid:6379"] {
         let url = format!("redis-cluster://{host}");
-        let mut reader = BlockingReader::new(&url, None, Duration::from_millis(150)).unwrap();
+        let mut reader = BlockingReader::new(&url, within(Duration::from_millis(150))).unwrap();
         let start = Instant::now();
         let error = reader.read(&AttemptKey::new("s", 1)).unwrap_err();
         let gone = matches!(error, StateError::Unreachable(_) | StateError::Timeout(_));

@@ -260,7 +260,7 @@ fn check(url: &str, mut rebuilt: HashMap<AttemptKey, Registers>) -> anyhow::Resu
                 Some(_) => {}
             }
         }))
-        .with_context(|| format!("reading {url}"))?;
+        .context("reading the state store")?;
     let mut missing: Vec<_> = rebuilt.into_keys().map(|key| key.to_text()).collect();
     missing.sort_unstable();
     for key in missing {

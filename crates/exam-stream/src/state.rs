@@ -39,7 +39,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 state.insert(key.to_text(), (key, registers));
             }
         }))
-        .with_context(|| format!("reading {}", args.state))?;
+        .context("reading the state store")?;
     write(&args.json, state.into_values())?;
     Ok(ExitCode::SUCCESS)
 }
