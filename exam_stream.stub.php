@@ -57,8 +57,8 @@ namespace {
     /**
      * What changed on a quiz's live board since a version: a row for each attempt, never with an answer's content.
      *
-     * At most 5,000 rows, and fewer where half of exam_stream.state_timeout_ms is over; `more` says that there are
-     * more: call again with the version given. `reset`: the store has lost its memory since, so what was known is to
+     * At most 5,000 rows, and fewer where exam_stream.state_timeout_ms runs short; `more` says that there are more:
+     * call again with the version given. `reset`: the store has lost its memory since, so what was known is to
      * be forgotten; the rows are those of a first call. `word` begins with an s, `flags` has a digit for each slot,
      * both as long as `slots` says. `times` is when each slot was last answered. Calls for help and signals are as in
      * exam_stream_state(); `signals` beside the rows are those about the whole quiz, all of them every time.

@@ -10,8 +10,9 @@ use crate::dynamo_store::DynamoStore;
 use crate::redis_store::{self, Failure};
 use crate::{BOARD_ROWS, Options, StateError, StateStore};
 
-/// Rows of a board that are asked for at once: a few milliseconds' work for the store.
-const PAGE: usize = 500;
+/// Rows of a board that are asked for at first; then twice as many each time, up to so many.
+/// Whatever the store's pace, what comes next takes hardly longer than all that came before.
+const PAGES: (usize, usize) = (100, 1_600);
 
 /// Reads attempts and boards, each call within a deadline that covers everything: resolving the name,
 /// connecting, TLS, login, the read. The connection is kept for the next call. Nothing runs
@@ -97,14 +98,16 @@ impl BlockingReader {
     }
 
     /// What changed on a quiz's board, as [`StateStore::board`](crate::StateStore::board) says. At
-    /// most [`BOARD_ROWS`] rows, and fewer if half of the time is over: then there are
+    /// most [`BOARD_ROWS`] rows, and fewer if the time runs short: then there are
     /// [`more`](Board::more).
     pub fn board(&mut self, site: &str, quiz: i64, since: u64) -> Result<Board, StateError> {
-        let enough = Instant::now() + self.timeout / 2;
+        let enough = Instant::now() + self.timeout / 3;
         self.ask(async |store| {
-            let mut all = store.board(site, quiz, since, PAGE).await?;
+            let (mut page, most) = PAGES;
+            let mut all = store.board(site, quiz, since, page).await?;
             while all.more && all.rows.len() < BOARD_ROWS && Instant::now() < enough {
-                let limit = PAGE.min(BOARD_ROWS - all.rows.len());
+                page = most.min(2 * page);
+                let limit = page.min(BOARD_ROWS - all.rows.len());
                 let next = store.board(site, quiz, all.version, limit).await?;
                 if next.reset {
                     return Ok(next);

@@ -10,13 +10,6 @@ use exam_state::{BlockingReader, Options, StateError, StateStore, open};
 use redis::{Value, from_redis_value};
 use support::{Redis, answer, attempt, batch, conformance, free_port};
 
-fn within(response_timeout: Duration) -> Options {
-    Options {
-        response_timeout,
-        ..Options::default()
-    }
-}
-
 struct Cluster {
     /// Three primaries, then their replicas in the same order, if there are any.
     nodes: Vec<Redis>,
@@ -86,6 +79,13 @@ impl Cluster {
             .map(|n| format!("127.0.0.1:{}", self.nodes[n].port))
             .into();
         format!("redis-cluster://{}", hosts.join(","))
+    }
+}
+
+fn within(response_timeout: Duration) -> Options {
+    Options {
+        response_timeout,
+        ..Options::default()
     }
 }
 
@@ -170,11 +170,7 @@ async fn a_cluster_is_a_state_store_and_its_slots_may_move() {
 #[tokio::test]
 async fn a_failover_in_the_middle_of_folding_loses_nothing() {
     let mut cluster = Cluster::start(true);
-    let options = Options {
-        response_timeout: Duration::from_secs(2),
-        ..Options::default()
-    };
-    let store = open(&cluster.url(), options).unwrap();
+    let store = open(&cluster.url(), within(Duration::from_secs(2))).unwrap();
     let mut expected: BTreeMap<AttemptKey, Registers> = BTreeMap::new();
     let mut failed = 0;
     for round in 0..200_u64 {
