@@ -59,7 +59,8 @@ final class observer {
      */
     public static function attempt_started(base $event): void {
         self::report($event, function (reporter $reporter, \stdClass $attempt): void {
-            $reporter->lifecycle('started', array_map(fn($question) => $question['qa'], attempts::questions($attempt)));
+            $slots = array_map(fn($question) => $question['qa'], attempts::questions($attempt));
+            $reporter->lifecycle('started', $slots, attempts::orders($attempt));
         });
     }
 

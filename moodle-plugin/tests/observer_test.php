@@ -40,6 +40,20 @@ require_once(__DIR__ . '/fixtures/stream_testcase.php');
  */
 final class observer_test extends stream_testcase {
     /**
+     * Options are shuffled for each attempt and posted as positions: the stream tells which option lies where.
+     */
+    public function test_a_started_attempt_tells_the_order_of_its_options(): void {
+        $this->start([['shortanswer', 'frogtoad'], ['multichoice', 'one_of_four'], ['multichoice', 'two_of_four']]);
+        [$record] = $this->stream->of_type('started');
+        $usage = $this->usage();
+        $this->assertSame([2, 3], array_keys($record['order']));
+        foreach ($record['order'] as $slot => $ids) {
+            $this->assertCount(4, $ids);
+            $this->assertEquals($usage->get_question($slot)->get_order($usage->get_question_attempt($slot)), $ids);
+        }
+    }
+
+    /**
      * A started attempt is in the stream with its questions.
      */
     public function test_start_is_streamed_with_its_questions(): void {

@@ -78,6 +78,27 @@ final class attempts {
     }
 
     /**
+     * What lies at each position of multiple choice questions, which are shuffled for each attempt and posted as positions.
+     *
+     * Whoever compares what students chose needs it: the question engine keeps it as `_order`.
+     *
+     * @param \stdClass $attempt the row of quiz_attempts.
+     * @return array[] slot => ids of the answers (question_answers.id), from the first position on.
+     */
+    public static function orders(\stdClass $attempt): array {
+        global $DB;
+        $orders = $DB->get_records_sql_menu(
+            "SELECT qa.slot, d.value
+               FROM {question_attempts} qa
+               JOIN {question_attempt_steps} s ON s.questionattemptid = qa.id AND s.sequencenumber = 0
+               JOIN {question_attempt_step_data} d ON d.attemptstepid = s.id
+              WHERE qa.questionusageid = ? AND d.name = '_order'",
+            [$attempt->uniqueid]
+        );
+        return array_map(fn($order) => array_map(intval(...), explode(',', $order)), $orders);
+    }
+
+    /**
      * When the doors close for an attempt that nobody finishes.
      *
      * Moodle itself takes a form until the end and graceperiodmin seconds; later answers would be a gift of time.

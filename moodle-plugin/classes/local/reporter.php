@@ -58,9 +58,10 @@ final class reporter {
      *
      * @param string $type started, finished, overdue, abandoned or reopened.
      * @param int[] $slots slot => question_attempts.id, for started.
+     * @param array[] $orders slot => ids of the options in this attempt's order, for started.
      */
-    public function lifecycle(string $type, array $slots = []): void {
-        $this->add($type, [], $slots ? ['slots' => (object) $slots] : []);
+    public function lifecycle(string $type, array $slots = [], array $orders = []): void {
+        $this->add($type, [], array_map(fn($of) => (object) $of, array_filter(['slots' => $slots, 'order' => $orders])));
     }
 
     /**
