@@ -84,12 +84,14 @@ impl Rewriting {
 }
 
 /// Nothing is replaced or removed while this value lives; any number may hold one. `None` where no
-/// part has ever been: a copy, or somebody else's layout.
+/// part has ever been: a copy, somebody else's layout, a single file.
 pub fn hold_still(dir: &Path) -> Result<Option<File>, Error> {
     let path = dir.join("rewrite.lock");
     let lock = match File::open(&path) {
         Ok(lock) => lock,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&e.kind()) => {
+            return Ok(None);
+        }
         Err(e) => return Err(Error::io(&path)(e)),
     };
     flocked(&lock, FlockOperation::LockShared, &path)?;

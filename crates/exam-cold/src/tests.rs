@@ -742,3 +742,11 @@ fn a_removed_part_takes_its_empty_directories_with_it() {
     let left: Vec<_> = all(dir.path()).into_iter().map(|part| part.name).collect();
     assert_eq!(left, ["other/dt=2026-01-01/1.jsonl".into()]);
 }
+
+#[test]
+fn a_single_file_needs_no_holding_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("part.jsonl");
+    fs::write(&file, "{}\n").unwrap();
+    assert!(crate::hold_still(&file).unwrap().is_none());
+}
