@@ -330,7 +330,10 @@ fn place(text: &str, word: &str, reason: String) -> Refusal {
 
 /// The rows a run sees.
 #[derive(Default)]
-struct Slice(Mutex<(Vec<RecordBatch>, Option<(Millis, Millis)>)>);
+struct Slice(Mutex<(Vec<RecordBatch>, Bounds)>);
+
+/// Of the window, if there is one.
+type Bounds = Option<(Millis, Millis)>;
 
 impl fmt::Debug for Slice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -385,7 +388,7 @@ impl SliceTable {
         batch: &RecordBatch,
         schema: &SchemaRef,
         wanted: &[usize],
-        bounds: Option<(Millis, Millis)>,
+        bounds: Bounds,
     ) -> Result<RecordBatch> {
         let constant = |at: Millis| -> ArrayRef {
             Arc::new(TimestampMillisecondArray::from_value(at, batch.num_rows()))

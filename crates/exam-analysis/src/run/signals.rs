@@ -207,11 +207,12 @@ async fn fold(shared: &Shared, store: &dyn StateStore) {
                 if !std::mem::replace(&mut failing, true) {
                     tracing::warn!(%error, "signals wait");
                 }
-                let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-                for line in lines.into_iter().rev() {
-                    queue.0.push_front(line);
+                {
+                    let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                    for line in lines.into_iter().rev() {
+                        queue.0.push_front(line);
+                    }
                 }
-                drop(queue);
                 tokio::time::sleep(backoff).await;
                 backoff = (backoff * 2).min(BACKOFF.1);
             }
