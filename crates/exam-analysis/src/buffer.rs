@@ -2,7 +2,7 @@
 //!
 //! Rows lie in panes of a minute of event time. A pane that is asked for is sorted by `ts` and the
 //! hash of `id`, so a window's rows are in one order, whatever order they came in. An `id` is kept
-//! with its pane, and [`IDS_KEPT`] longer than its rows: what a sender repeats after a time-out is
+//! with its pane, and `IDS_KEPT` longer than its rows: what a sender repeats after a time-out is
 //! recognised.
 
 use std::collections::{BTreeMap, HashSet};

@@ -46,7 +46,7 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Run a folder of queries over the stream.
 ///
-/// Results are written to OUT/<query>/dt=YYYY-MM-DD/rows.jsonl, a window's rows at once; figures
+/// Results are written to OUT/QUERY/dt=YYYY-MM-DD/rows.jsonl, a window's rows at once; figures
 /// to OUT/_status.json. A file that is added, changed or removed while this runs is taken up.
 #[derive(clap::Args)]
 pub struct Args {
