@@ -20,7 +20,7 @@ began=$(date +%s.%N)
 "$EXAM_ANALYSE_BIN" run --once --cold "$work" --queries "$work/queries" 2>"$work/log" &
 pid=$!
 while kill -0 $pid 2>/dev/null; do
-    sed -n 's/^VmRSS: *\([0-9]*\) kB/\1/p' "/proc/$pid/status" >>"$work/resident" 2>/dev/null || :
+    sed -n 's/^VmRSS:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$pid/status" >>"$work/resident" 2>/dev/null || :
     sleep 0.5
 done
 wait $pid || { cat "$work/log"; exit 1; }
