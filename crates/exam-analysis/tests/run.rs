@@ -229,7 +229,7 @@ fn files_are_taken_up_replaced_and_removed_and_a_bad_one_is_refused() {
 }
 
 #[test]
-fn memory_has_a_limit_and_what_it_made_late_is_restated() {
+fn memory_has_a_limit_and_the_rows_are_the_same() {
     let place = Place::new();
     place.shipped("student_status");
     let events = answers(100, 40_000, 1800, 8);
