@@ -333,9 +333,12 @@ final class board_test extends stream_testcase {
         $row = ['correct' => 12, 'afterwards' => true];
         $this->put_record($attempt, 'signal', ['name' => 'fast_and_correct', 'row' => $row, 'revision' => 0]);
         $this->put_record($attempt, 'signal', ['name' => 'gone', 'row' => ['silent_s' => 70], 'revision' => 0]);
+        $before = ['at' => site::now() - 600, 'ts' => site::now() - 600];
+        $this->put_record($attempt, 'signal', ['name' => 'stuck', 'row' => ['stuck_s' => 700], 'revision' => 0] + $before);
+        // What no longer holds is no longer told, and a rule that holds is told again each minute.
         $this->assertSame(['gone'], array_keys($this->ask()['rows'][$attempt->id]['signals']));
         $this->put_record($attempt, 'finished', []);
-        $this->assertCount(2, $this->ask()['rows'][$attempt->id]['signals']);
+        $this->assertCount(3, $this->ask()['rows'][$attempt->id]['signals']);
     }
 
     /**

@@ -27,6 +27,9 @@ namespace local_examstream\local;
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 final class board {
+    /** Seconds for which a signal stands: a rule that still holds is told again each minute, some two minutes late. */
+    private const SIGNAL_STANDS = 5 * MINSECS;
+
     /**
      * The constructor.
      *
@@ -90,6 +93,13 @@ final class board {
      * @return array
      */
     private function row(array $row): array {
+        $state = $row['lifecycle']['type'] ?? null;
+        $signals = $this->viewer->signals($row['signals'], $state);
+        if (!invigilator::has_ended($state)) {
+            // A student who is here sends signs of life, and with each the row is told anew.
+            $past = site::now() - self::SIGNAL_STANDS;
+            $signals = array_filter($signals, fn($signal) => $signal['at'] > $past);
+        }
         return [
             'attempt' => $row['attempt'],
             'student' => $row['student_id'],
@@ -103,7 +113,7 @@ final class board {
             'edited' => $row['times'] ? max($row['times']) : null,
             'counts' => (object) $row['counts'],
             'help' => (object) $row['help'],
-            'signals' => (object) $this->viewer->signals($row['signals'], $row['lifecycle']['type'] ?? null),
+            'signals' => (object) $signals,
             'sametime' => $row['devices_at_once'],
             'addresses' => $row['addresses'],
             'agents' => $row['agents'],

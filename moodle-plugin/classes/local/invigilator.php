@@ -91,7 +91,7 @@ final class invigilator {
      * @return array[]
      */
     public function signals(array $signals, ?string $state): array {
-        if (!in_array($state, self::ENDED, true)) {
+        if (!self::has_ended($state)) {
             $signals = array_filter($signals, fn($signal) => empty($signal['row']['afterwards']));
         }
         if ($this->groups !== null) {
@@ -99,5 +99,15 @@ final class invigilator {
             $signals = array_map(fn($signal) => array_diff_key($signal, ['row' => 1]), $signals);
         }
         return $signals;
+    }
+
+    /**
+     * Whether nothing can be answered any more.
+     *
+     * @param string|null $state type of the latest record of an attempt's lifecycle.
+     * @return bool
+     */
+    public static function has_ended(?string $state): bool {
+        return in_array($state, self::ENDED, true);
     }
 }
