@@ -78,6 +78,27 @@ namespace {
 
     /** What the spool of this process holds, has done and has failed to do. */
     function exam_stream_stats(): array {}
+
+    /**
+     * Remembers a string in this process, for requests that it serves within the next seconds.
+     *
+     * For what takes long to find out and hardly ever changes, such as where a site's files are. Every script that the
+     * process runs reads and writes the same memory, so what is recalled is a hint, to be checked where it matters.
+     *
+     * @param string $name 1 to 4096 bytes
+     * @param string $value at most 4096 bytes
+     * @param float $seconds from 0 to 60
+     * @return bool false: not remembered, because there is no room; 64 names are
+     * @throws ValueError when an argument is out of its bounds
+     */
+    function exam_stream_remember(string $name, string $value, float $seconds): bool {}
+
+    /**
+     * What was last remembered under a name in this process.
+     *
+     * @return string|null null: nothing, or its time is over
+     */
+    function exam_stream_recall(string $name): ?string {}
 }
 
 namespace ExamStream {
