@@ -323,9 +323,14 @@ impl Shared {
         }
     }
 
+    /// Whether the sender is asked to stop.
+    fn stops(&self) -> bool {
+        self.control.stop.load(Ordering::SeqCst)
+    }
+
     /// Whether a loop is to end: asked to stop, and either done or out of time.
     fn stop_now(&self, settled: impl FnOnce() -> bool) -> bool {
-        self.control.stop.load(Ordering::SeqCst)
+        self.stops()
             && (settled()
                 || self
                     .control
@@ -335,7 +340,7 @@ impl Shared {
 
     /// Ends when the sender is asked to stop.
     async fn stopping(&self) {
-        while !self.control.stop.load(Ordering::SeqCst) {
+        while !self.stops() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
