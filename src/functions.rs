@@ -32,6 +32,7 @@ unsafe extern "C" {
     fn zend_argument_value_error(argument: u32, format: *const c_char, ...);
     fn zend_argument_type_error(argument: u32, format: *const c_char, ...);
     fn zend_zval_type_name(value: *const Zval) -> *const c_char;
+    fn zend_get_executed_filename() -> *const c_char;
     static spl_ce_RuntimeException: *mut ClassEntry;
 }
 
@@ -276,7 +277,8 @@ fn remember(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     }
     let now = Instant::now();
     let until = now + Duration::from_secs_f64(seconds);
-    retval.set_bool(process::memory().remember(name, value, until, now));
+    let name = of_caller(name);
+    retval.set_bool(process::memory().remember(&name, value, until, now));
     Ok(())
 }
 
@@ -285,15 +287,22 @@ fn recall(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     // SAFETY: the pointer matches the letter: S a string.
     parsed(unsafe { zend_parse_parameters(arguments(ex), c"S".as_ptr(), &mut name) })?;
     // SAFETY: on the frame of this call.
-    let name = unsafe { bytes(name) };
+    let name = of_caller(unsafe { bytes(name) });
     // A copy, because PHP may bail out where it has no memory for its own.
     let value = process::memory()
-        .recall(name, Instant::now())
+        .recall(&name, Instant::now())
         .map(<[u8]>::to_vec);
     if let Some(value) = value {
         retval.set_zend_string(ZendStr::new(value, false));
     }
     Ok(())
+}
+
+/// A name in the memory: that of the file whose code calls, then the name given.
+fn of_caller(name: &[u8]) -> Vec<u8> {
+    // SAFETY: in a function that PHP has called; the text is that of a live file name, or static.
+    let file = unsafe { std::ffi::CStr::from_ptr(zend_get_executed_filename()) };
+    [file.to_bytes_with_nul(), name].concat()
 }
 
 /// A delivery stream by the name given, or the one '' stands for.

@@ -3,15 +3,16 @@
 //!
 //! A memory of strings by name, small enough to be searched in order. It
 //! promises nothing: what does not fit is not remembered, and a forked child
-//! begins with none. It is the process's, so every script that a pool runs
-//! reads and writes it, as with opcache's.
+//! begins with none. It is the process's, and a pool may run the scripts of
+//! several sites: each file of PHP code has names of its own, so what a file
+//! recalls was remembered by the code in it.
 
 use std::time::{Duration, Instant};
 
 /// Names at once.
 const ENTRIES: usize = 64;
-/// The longest name, in bytes: a path and a little more.
-pub const NAME_BYTES: usize = 4096;
+/// The longest name, in bytes.
+pub const NAME_BYTES: usize = 256;
 /// The longest value, in bytes.
 pub const VALUE_BYTES: usize = 4096;
 /// The longest time.
