@@ -41,8 +41,8 @@ pub type Store = Box<dyn Fn() -> Result<Arc<dyn StateStore>, StateError> + Send 
 /// What an administrator may set.
 #[derive(Clone, Debug)]
 pub struct SenderConfig {
-    /// How long a record waits for company before it is sent. The state store
-    /// never waits for it.
+    /// How long a record waits for company before it is sent; for the state store
+    /// no longer than 50 ms, and not at all after a rest.
     pub linger: Duration,
     /// A Firehose record is closed at this size.
     pub aggregate_bytes: usize,
@@ -323,14 +323,9 @@ impl Shared {
         }
     }
 
-    /// Whether the sender is asked to stop.
-    fn stops(&self) -> bool {
-        self.control.stop.load(Ordering::SeqCst)
-    }
-
     /// Whether a loop is to end: asked to stop, and either done or out of time.
     fn stop_now(&self, settled: impl FnOnce() -> bool) -> bool {
-        self.stops()
+        self.control.stop.load(Ordering::SeqCst)
             && (settled()
                 || self
                     .control
@@ -340,7 +335,7 @@ impl Shared {
 
     /// Ends when the sender is asked to stop.
     async fn stopping(&self) {
-        while !self.stops() {
+        while !self.control.stop.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -29,10 +29,10 @@ const READ: usize = 128 * 1024;
 const FOLDS: usize = 2;
 /// A fresh lane further behind than this is a backlog.
 const FRESH: u64 = 1024 * 1024;
-/// Folds that are not full begin no sooner than this one after the other: what
-/// comes in meanwhile shares the round trip, its system calls and the store's
-/// work. The first record after a rest waits for nothing.
-const PACE: Duration = Duration::from_millis(20);
+/// After a fold that was not full the next begins no sooner than this, so that
+/// what comes in meanwhile shares its round trip, system calls and script. The
+/// first record after a rest waits for nothing.
+const PACE: Duration = Duration::from_millis(50);
 /// The store is our own server: ask it often while it is away.
 const MOST: Duration = Duration::from_secs(2);
 
@@ -115,11 +115,13 @@ pub(crate) async fn run(shared: &Shared) {
     let mut buf = Vec::new();
     loop {
         let woken = poll.woken();
-        shared.refresh(poll.interval());
+        if paced.is_none() {
+            shared.refresh(poll.interval());
+        }
         if pause.is_some_and(|until| until <= Instant::now()) {
             pause = None;
         }
-        if paced.is_some_and(|until| until <= Instant::now()) || shared.stops() {
+        if paced.is_some_and(|until| until <= Instant::now()) || shared.linger().is_zero() {
             paced = None;
         }
         let mut found = paced.is_some();
@@ -129,7 +131,7 @@ pub(crate) async fn run(shared: &Shared) {
             };
             found = true;
             if !fold.full() {
-                paced = Some(Instant::now() + PACE);
+                paced = Some(Instant::now() + PACE.min(shared.linger()));
             }
             folds.push(apply(store.clone(), fold).boxed_local());
         }
