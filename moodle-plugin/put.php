@@ -18,29 +18,43 @@
  * The cheap door: takes answers from attempt pages, without database and session.
  *
  * The page token in the request says whose they are; see \local_examstream\local\door. This is the page that is asked
- * most on a site during an exam, so it loads nothing but what it needs, each class by name; those of the help desk and
- * of the signs come by Moodle's autoloader where they are used.
+ * most on a site during an exam, so it loads nothing but what it needs, and reads config.php only where its process does
+ * not remember what that said a moment ago.
  *
  * @package   local_examstream
  * @copyright 2026 The Exam Stream contributors
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 
-define('ABORT_AFTER_CONFIG', true);
-define('NO_DEBUG_DISPLAY', true);
+// Each by name, because Moodle's autoloader comes with config.php only. Ours is for what few requests need.
+// phpcs:disable moodle.Files.MoodleInternal.MoodleInternalGlobalState
+require_once(__DIR__ . '/classes/local/backend.php');
+require_once(__DIR__ . '/classes/local/extension.php');
+require_once(__DIR__ . '/classes/local/door.php');
+require_once(__DIR__ . '/classes/local/validator.php');
+require_once(__DIR__ . '/classes/local/token.php');
+require_once(__DIR__ . '/classes/local/grant.php');
+require_once(__DIR__ . '/classes/local/page.php');
+require_once(__DIR__ . '/classes/local/envelope.php');
+spl_autoload_register(function (string $class): void {
+    $file = __DIR__ . '/classes' . strtr(substr($class, strlen('local_examstream')), '\\', '/') . '.php';
+    if (str_starts_with($class, 'local_examstream\\') && is_file($file)) {
+        require_once($file);
+    }
+});
 
-require(__DIR__ . '/../../config.php'); // phpcs:ignore moodle.Files.RequireLogin.Missing
-foreach (['backend', 'door', 'envelope', 'extension', 'grant', 'page', 'refusal', 'switches', 'token', 'validator'] as $class) {
-    require_once(__DIR__ . "/classes/local/$class.php");
+// As config.php has it: a warning that is shown would be no JSON, and nobody's business.
+if (ini_get('display_errors')) {
+    ini_set('display_errors', '0');
 }
 
 /**
  * Replies to the request.
  *
- * @param string $dataroot
- * @return array [HTTP status, body]
+ * @param string|null $dataroot null: as far as that is possible without config.php.
+ * @return array|null [HTTP status, body]; null: it is not.
  */
-function local_examstream_reply(string $dataroot): array {
+function local_examstream_reply(?string $dataroot): ?array {
     if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
         header('Allow: POST');
         return [405, ['error' => 'method']];
@@ -50,29 +64,32 @@ function local_examstream_reply(string $dataroot): array {
     if (($_SERVER['CONTENT_LENGTH'] ?? 0) > $maxbody) {
         return [413, ['error' => 'toolarge']];
     }
-    $body = file_get_contents('php://input', false, null, 0, $maxbody + 1);
-    return \local_examstream\local\door::reply(
-        $dataroot,
-        (string) $body,
-        microtime(true),
-        new \local_examstream\local\extension(),
-        $_SERVER
-    );
+    $body = (string) file_get_contents('php://input', false, null, 0, $maxbody + 1);
+    $extension = new \local_examstream\local\extension();
+    return $dataroot === null
+        ? \local_examstream\local\door::reply_from_memory($body, microtime(true), $extension, $_SERVER)
+        : \local_examstream\local\door::reply($dataroot, $body, microtime(true), $extension, $_SERVER);
 }
 
 try {
-    [$status, $reply] = local_examstream_reply($CFG->dataroot);
+    $localexamstreamreply = local_examstream_reply(null);
+    if ($localexamstreamreply === null) {
+        define('ABORT_AFTER_CONFIG', true);
+        define('NO_DEBUG_DISPLAY', true);
+        require(__DIR__ . '/../../config.php');
+        $localexamstreamreply = local_examstream_reply($CFG->dataroot);
+    }
 } catch (\Throwable $e) {
     // The message of an unforeseen error might quote what was sent. There is no debugging() yet.
     // phpcs:ignore moodle.PHP.ForbiddenFunctions.FoundWithAlternative
     error_log('local_examstream: put.php failed: ' . get_class($e) . ' at ' . $e->getFile() . ':' . $e->getLine());
-    [$status, $reply] = [503, ['error' => 'unavailable', 'saved' => 0]];
+    $localexamstreamreply = [503, ['error' => 'unavailable', 'saved' => 0]];
 }
 
-http_response_code($status);
+http_response_code($localexamstreamreply[0]);
 header('Content-Type: application/json');
 header('Cache-Control: no-store');
-if ($status === 503) {
+if ($localexamstreamreply[0] === 503) {
     header('Retry-After: ' . \local_examstream\local\door::RETRY_AFTER);
 }
-echo json_encode($reply);
+echo \local_examstream\local\door::encode($localexamstreamreply[1]);

@@ -112,11 +112,12 @@ final class door_test extends stream_testcase {
         $this->assertEqualsWithDelta($before, $reply['now'], 5);
         [$record] = $this->stream->records;
         $this->assertEqualsWithDelta($before, $record['ts'], 5);
-        unset($record['ts'], $record['at']);
+        $this->assertSame(12.5, $record['sent']);
+        unset($record['ts'], $record['at'], $record['sent']);
         $this->assertSame([
             'v' => 1, 'id' => "{$this->attempt->id}-{$this->page}-1", 'type' => 'answer', 'site' => site::id(),
             'quiz' => (int) $this->quiz->id, 'attempt' => (int) $this->attempt->id, 'usage' => (int) $this->attempt->uniqueid,
-            'student_id' => (int) $this->student->id, 'page' => $this->page, 'seq' => 1, 'sent' => 12.5,
+            'student_id' => (int) $this->student->id, 'page' => $this->page, 'seq' => 1,
             'slot' => 1, 'qa' => $this->qa, 'status' => 1,
             'fields' => ['answer' => 'frög</script>', ':sequencecheck' => '1'],
         ], $record);
@@ -373,6 +374,131 @@ final class door_test extends stream_testcase {
         $clock->bump(4 * HOURSECS);
         keys::rotate();
         $this->assertSame([2], array_keys(door::read($CFG->dataroot)['keys']));
+    }
+
+    /**
+     * Knocks where config.php was not read.
+     *
+     * @param array $more what differs in the request.
+     * @param string|null $body
+     * @return array|null
+     */
+    private function knock_from_memory(array $more = [], ?string $body = null): ?array {
+        $body ??= json_encode($more + ['token' => $this->token, 'sent' => 12.5, 'records' => [$this->record()]]);
+        $this->stream->records = [];
+        return door::reply_from_memory($body, site::now(), $this->stream);
+    }
+
+    /**
+     * After one request a process needs no config.php for those that follow, and takes from them what it took from it.
+     */
+    public function test_process_that_remembers_the_site_needs_no_config(): void {
+        $this->open_page();
+        $this->assertNull($this->knock_from_memory());
+        $this->knock([$this->record()]);
+        [$status, $reply] = $this->knock_from_memory();
+        $this->assertSame([200, 1], [$status, $reply['saved']]);
+        $this->assertSame([3], array_column($this->stream->records, 'seq'));
+        $this->assertSame(site::id(), $this->stream->records[0]['site']);
+    }
+
+    /**
+     * What is refused for itself is refused from memory, too.
+     */
+    public function test_process_that_remembers_the_site_refuses_what_others_refuse(): void {
+        $this->open_page();
+        $this->knock([$this->record()]);
+        $reply = $this->knock_from_memory(['records' => [$this->record(['slot' => 7])]]);
+        $this->assert_refused(400, 'bad', $reply);
+        closed::mark($this->attempt->id);
+        $this->assert_refused(410, 'finished', $this->knock_from_memory());
+    }
+
+    /**
+     * Where config.php might have another word it is asked: nothing is accepted, and nothing refused.
+     */
+    public function test_config_is_asked_where_memory_is_in_doubt(): void {
+        global $CFG;
+        $this->open_page();
+        $this->knock([$this->record()]);
+        $this->assertSame(200, $this->knock_from_memory()[0]);
+        $expired = keys::sign($this->grant(expires: time() - 1));
+        $foreign = keys::sign($this->grant(site: 'elsewhere'));
+        foreach ([null, 5, '', '..', 'a.b.c', $this->token . 'A', $expired, $foreign] as $token) {
+            $this->assertNull($this->knock_from_memory(['token' => $token]));
+        }
+        foreach (['', '[]', '{', '{"records":1}', str_repeat(' ', 1048577)] as $body) {
+            $this->assertNull($this->knock_from_memory([], $body));
+        }
+
+        set_config('maxbody', 100, 'local_examstream');
+        keys::publish();
+        $this->assertNull($this->knock_from_memory());
+        unset_config('maxbody', 'local_examstream');
+        set_config('enabled', 0, 'local_examstream');
+        keys::publish();
+        $this->assertNull($this->knock_from_memory());
+        unlink(door::directory($CFG->dataroot) . '/door.php');
+        $this->assertNull($this->knock_from_memory());
+        $this->assertSame([], $this->stream->records);
+    }
+
+    /**
+     * A memory that leads to the data of another site lets nobody in.
+     */
+    public function test_memory_of_another_site_opens_no_door(): void {
+        $this->open_page();
+        $this->knock([$this->record()]);
+        $this->assertCount(1, $this->stream->memory);
+        $elsewhere = make_request_directory();
+        mkdir(door::directory($elsewhere));
+        $door = ['written' => 1700000000, 'site' => 'elsewhere', 'keys' => [1 => 'x'], 'open' => true,
+            'limits' => site::limits()];
+        $file = door::directory($elsewhere) . '/door.php';
+        file_put_contents($file, '<?php return ' . var_export($door, true) . ';');
+        touch($file, $door['written']);
+        $this->stream->memory = array_map(fn() => $elsewhere, $this->stream->memory);
+        $this->assertNull($this->knock_from_memory());
+        $this->stream->memory = array_map(fn() => '/nowhere', $this->stream->memory);
+        $this->assertNull($this->knock_from_memory());
+        $this->assertSame([], $this->stream->records);
+    }
+
+    /**
+     * Only a token that the site has signed leaves something in a process's memory, and only about that site.
+     */
+    public function test_only_a_good_token_is_remembered(): void {
+        $this->open_page();
+        $this->knock([$this->record()], ['token' => $this->token . 'A']);
+        $this->knock([$this->record()], ['token' => keys::sign($this->grant(site: 'elsewhere'))]);
+        $this->assertSame([], $this->stream->memory);
+        $this->knock([$this->record()]);
+        $this->assertStringEndsWith(' ' . site::id(), array_key_first($this->stream->memory));
+        $this->assertSame(site::id(), token::named_site($this->token));
+        $this->assertNull(token::named_site('1.' . base64_encode('[5,"' . site::id() . '"]') . '.x'));
+    }
+
+    /**
+     * The extension remembers for seconds; one that lacks the function remembers nothing.
+     */
+    public function test_extension_remembers(): void {
+        $extension = new local\extension();
+        $name = 'test ' . random_string();
+        $this->assertNull($extension->recall($name));
+        $extension->remember($name, '/var/moodledata');
+        $this->assertSame(function_exists('exam_stream_remember') ? '/var/moodledata' : null, $extension->recall($name));
+    }
+
+    /**
+     * Times have six digits behind the point, however few of them count.
+     */
+    public function test_times_are_written_to_the_microsecond(): void {
+        $times = ['0.000000' => 0.0, '12.500000' => 12.5, '1795884586.000001' => 1795884586.000001, '2.000000' => 1.9999999,
+            '99999999999.000000' => 99999999999.0];
+        foreach ($times as $expected => $time) {
+            $this->assertSame($expected, local\envelope::seconds($time));
+            $this->assertSame($expected, local\envelope::seconds(json_decode($expected)));
+        }
     }
 
     /**

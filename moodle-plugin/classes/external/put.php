@@ -68,7 +68,7 @@ final class put extends external_api {
         } catch (refusal $refusal) {
             [$status, $reply] = [$refusal->status, $refusal->body];
         }
-        return ['status' => $status, 'json' => json_encode($reply)];
+        return ['status' => $status, 'json' => door::encode($reply)];
     }
 
     /**
@@ -115,7 +115,7 @@ final class put extends external_api {
         if ($grant->expires <= $now) {
             throw new refusal(403, ['error' => 'token']);
         }
-        $client = $grant->has('signaladdress') ? new client($_SERVER, keys::client()) : null;
+        $client = fn() => $grant->has('signaladdress') ? new client($_SERVER, keys::client()) : null;
         return door::accept($grant, $data, $now, site::limits(), $backend, $client);
     }
 }

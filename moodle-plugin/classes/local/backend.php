@@ -71,6 +71,22 @@ interface backend {
     public function flush(float $timeout): bool;
 
     /**
+     * What this code has let its process remember under a name a moment ago.
+     *
+     * @param string $name
+     * @return string|null null: nothing, or too long ago.
+     */
+    public function recall(string $name): ?string;
+
+    /**
+     * Remembers something in this process for a few seconds.
+     *
+     * @param string $name
+     * @param string $value
+     */
+    public function remember(string $name, string $value): void;
+
+    /**
      * The figures of this server's spool.
      *
      * @return array

@@ -30,6 +30,9 @@ final class door {
     /** Seconds after which a browser asks again when nothing can be taken. */
     public const RETRY_AFTER = 5;
 
+    /** What a process remembers of a site is called this and the site's id. */
+    private const MEMORY = 'data directory of ';
+
     /**
      * Where the door's files are: not in a cache directory, those are wiped by every purge.
      *
@@ -52,10 +55,10 @@ final class door {
     public static function read(string $dataroot): ?array {
         $file = self::directory($dataroot) . '/door.php';
         $modified = @filemtime($file);
-        if ($modified === false || !is_readable($file)) {
+        $door = $modified === false ? null : @include($file);
+        if (!is_array($door)) {
             return null;
         }
-        $door = include($file);
         if ($door['written'] !== $modified && function_exists('opcache_invalidate')) {
             opcache_invalidate($file, true);
             $door = include($file);
@@ -85,14 +88,70 @@ final class door {
             if ($grant === null) {
                 throw new refusal(403, ['error' => 'token']);
             }
-            if (is_file(self::closed_mark($dataroot, $grant->attempt))) {
-                throw new refusal(410, ['error' => 'finished']);
-            }
-            $client = $grant->has('signaladdress') ? new client($server, $door['client']) : null;
-            return self::accept($grant, $data, $now, $door['limits'], $backend, $client);
+            $backend->remember(self::MEMORY . $grant->site, $dataroot);
+            return self::pass($grant, $dataroot, $door, $data, $now, $backend, $server);
         } catch (refusal $refusal) {
             return [$refusal->status, $refusal->body];
         }
+    }
+
+    /**
+     * The reply to a request, if this process knows from one before it where the data directory of the site is that the
+     * token names.
+     *
+     * config.php, which alone knows, takes longer than all the rest, and may serve several sites. That it is the right
+     * directory is not taken on trust: the keys in it must verify the token. Whatever else is refused before that, or
+     * finds the door shut, is for config.php to decide.
+     *
+     * @param string $body
+     * @param float $now the time of receipt.
+     * @param backend $backend
+     * @param string[] $server the request, as in $_SERVER.
+     * @return array|null [HTTP status, body]; null: only {@see self::reply()} can tell.
+     */
+    public static function reply_from_memory(string $body, float $now, backend $backend, array $server = []): ?array {
+        $grant = null;
+        try {
+            $data = validator::decode($body, validator::LIMITS);
+            $site = token::named_site($data['token'] ?? null);
+            $dataroot = $site === null ? null : $backend->recall(self::MEMORY . $site);
+            $door = $dataroot === null ? null : self::read($dataroot);
+            if ($door === null || !$door['open'] || strlen($body) > $door['limits']['maxbody']) {
+                return null;
+            }
+            $grant = token::verify($data['token'], $door['keys'], $door['site'], $now, $door['switches'] ?? 0);
+            return $grant ? self::pass($grant, $dataroot, $door, $data, $now, $backend, $server) : null;
+        } catch (refusal $refusal) {
+            return $grant ? [$refusal->status, $refusal->body] : null;
+        }
+    }
+
+    /**
+     * What is asked of a request with a good token.
+     *
+     * @param grant $grant
+     * @param string $dataroot
+     * @param array $door
+     * @param array $data the decoded request.
+     * @param float $now
+     * @param backend $backend
+     * @param string[] $server
+     * @return array [HTTP status, body]
+     */
+    private static function pass(
+        grant $grant,
+        string $dataroot,
+        array $door,
+        array $data,
+        float $now,
+        backend $backend,
+        array $server
+    ): array {
+        if (is_file(self::closed_mark($dataroot, $grant->attempt))) {
+            throw new refusal(410, ['error' => 'finished']);
+        }
+        $client = fn() => $grant->has('signaladdress') ? new client($server, $door['client']) : null;
+        return self::accept($grant, $data, $now, $door['limits'], $backend, $client);
     }
 
     /**
@@ -103,7 +162,7 @@ final class door {
      * @param float $now
      * @param array $limits
      * @param backend $backend
-     * @param client|null $client where the request comes from; null where that is not noted.
+     * @param \Closure $client tells the {@see client}, or null where that is not noted.
      * @return array [HTTP status, body]
      */
     public static function accept(
@@ -112,7 +171,7 @@ final class door {
         float $now,
         array $limits,
         backend $backend,
-        ?client $client = null
+        \Closure $client
     ): array {
         $lines = validator::lines($grant, $data, $now, $limits, $client);
         $listens = isset($data['help']) && $grant->has('helpdesk');
@@ -126,6 +185,18 @@ final class door {
         }
         $news = $listens ? $desk->news($data['help']) : null;
         return [200, ['saved' => $saved, 'now' => round($now, 6)] + ($news ? ['help' => $news] : [])];
+    }
+
+    /**
+     * The body of a reply as JSON.
+     *
+     * @param array $body
+     * @return string
+     */
+    public static function encode(array $body): string {
+        $now = isset($body['now']) ? '"now":' . envelope::seconds($body['now']) . ',' : '';
+        unset($body['now']);
+        return '{' . $now . substr(json_encode($body, JSON_THROW_ON_ERROR), 1);
     }
 
     /**

@@ -24,6 +24,9 @@ namespace local_examstream\local;
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 final class extension implements backend {
+    /** Seconds for which something is remembered: no longer than opcache, as it comes, keeps a file that has changed. */
+    private const REMEMBERED = 2.0;
+
     #[\Override]
     public function is_available(): bool {
         return function_exists('exam_stream_put_many');
@@ -48,6 +51,18 @@ final class extension implements backend {
     #[\Override]
     public function flush(float $timeout): bool {
         return exam_stream_flush($timeout);
+    }
+
+    #[\Override]
+    public function recall(string $name): ?string {
+        return function_exists('exam_stream_recall') ? exam_stream_recall($name) : null;
+    }
+
+    #[\Override]
+    public function remember(string $name, string $value): void {
+        if (function_exists('exam_stream_remember')) {
+            exam_stream_remember($name, $value, self::REMEMBERED);
+        }
     }
 
     #[\Override]

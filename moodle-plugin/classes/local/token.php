@@ -30,6 +30,9 @@ final class token {
     /** Tokens longer than this are not looked at; one of 1,000 slots is about 20 kB. */
     private const MAX_LENGTH = 65536;
 
+    /** So many characters of a grant hold the site's id, which comes first: 69 bytes. */
+    private const SITE_LENGTH = 92;
+
     /**
      * Signs a grant.
      *
@@ -48,6 +51,18 @@ final class token {
     }
 
     /**
+     * The site that a token names. Nothing says yet that it is one of ours.
+     *
+     * @param mixed $token as the browser sent it.
+     * @return string|null null: it names none.
+     */
+    public static function named_site(mixed $token): ?string {
+        $parts = self::parts($token);
+        $start = $parts ? base64_decode(strtr(substr($parts[1], 0, self::SITE_LENGTH), '-_', '+/')) : '';
+        return preg_match('/^\["([A-Za-z0-9_-]{1,64})",/', $start, $match) ? $match[1] : null;
+    }
+
+    /**
      * Checks a token.
      *
      * @param mixed $token as the browser sent it.
@@ -58,11 +73,8 @@ final class token {
      * @return grant|null null if the token is forged, foreign, damaged or expired.
      */
     public static function verify(mixed $token, array $secrets, string $site, float $now, int $switches = 0): ?grant {
-        if (!is_string($token) || strlen($token) > self::MAX_LENGTH) {
-            return null;
-        }
-        $parts = explode('.', $token);
-        if (count($parts) !== 3 || !isset($secrets[$parts[0]])) {
+        $parts = self::parts($token);
+        if ($parts === null || !isset($secrets[$parts[0]])) {
             return null;
         }
         $signature = self::encode(hash_hmac('sha256', $parts[0] . '.' . $parts[1], $secrets[$parts[0]], true));
@@ -87,6 +99,20 @@ final class token {
             // A token from before an upgrade has none.
             ($payload[9] ?? 0) & $switches,
         );
+    }
+
+    /**
+     * Key id, grant and signature.
+     *
+     * @param mixed $token
+     * @return string[]|null null: this is not even a token's form.
+     */
+    private static function parts(mixed $token): ?array {
+        if (!is_string($token) || strlen($token) > self::MAX_LENGTH) {
+            return null;
+        }
+        $parts = explode('.', $token, 4);
+        return count($parts) === 3 ? $parts : null;
     }
 
     /**

@@ -72,14 +72,14 @@ final class validator {
      * @param array $data the decoded request.
      * @param float $now the time of receipt.
      * @param array $limits {@see self::LIMITS}
-     * @param client|null $client where the request comes from; null where that is not noted.
+     * @param \Closure $client tells the {@see client}, or null where that is not noted.
      * @return string[] one JSON line per record.
      */
-    public static function lines(grant $grant, array $data, float $now, array $limits, ?client $client = null): array {
+    public static function lines(grant $grant, array $data, float $now, array $limits, \Closure $client): array {
         if (count($data['records']) > self::MAX_RECORDS) {
             throw new refusal(413, ['error' => 'toolarge']);
         }
-        $sent = self::is_time($data['sent'] ?? null) ? round($data['sent'], 6) : null;
+        $sent = self::is_time($data['sent'] ?? null) ? $data['sent'] : null;
         $lines = [];
         foreach (array_values($data['records']) as $index => $record) {
             if (!is_array($record)) {
@@ -194,11 +194,11 @@ final class validator {
      *
      * @param grant $grant
      * @param array $record
-     * @param client|null $client
+     * @param \Closure $client
      * @param int $index
      * @return array
      */
-    private static function sign(grant $grant, array $record, ?client $client, int $index): array {
+    private static function sign(grant $grant, array $record, \Closure $client, int $index): array {
         $sign = ['counts' => (object) self::counts($grant, $record['counts'] ?? [], $index)];
         if ($grant->has('signaldevice') && isset($record['device'])) {
             if (!is_string($record['device']) || !preg_match('/^[0-9a-f]{1,32}$/D', $record['device'])) {
@@ -206,7 +206,7 @@ final class validator {
             }
             $sign['device'] = $record['device'];
         }
-        return $sign + ($client?->marks($grant->attempt) ?? []);
+        return $sign + ($client()?->marks($grant->attempt) ?? []);
     }
 
     /**
