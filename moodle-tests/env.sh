@@ -412,7 +412,8 @@ es_fpm_start() {
     {
         printf '[global]\npid = %s\nerror_log = %s\n' "$work/run/fpm.pid" "$work/log/fpm.log"
         sed -e "s#^listen = .*#listen = $work/run/fpm.sock#" "/etc/php/$version/fpm/pool.d/www.conf"
-        printf 'catch_workers_output = yes\n'
+        # What a worker says is for the tests to read; a line of it costs the master some work with each request.
+        printf 'catch_workers_output = %s\n' "${fpm_output:-yes}"
     } > "$work/fpm.conf"
     [ "$(id -u)" = 0 ] || sed -i -e '/^\(user\|group\|listen.owner\|listen.group\) /d' "$work/fpm.conf"
     PHP_INI_SCAN_DIR=":$work/php.d" "$fpm" --fpm-config "$work/fpm.conf" --daemonize
@@ -472,7 +473,7 @@ NGINX
 
 # What a function needs that is called from another process.
 es_vars() {
-    for name in moodle site code http_port redis_port serve_port; do
+    for name in moodle site code http_port redis_port serve_port fpm_output; do
         eval "printf '%s=%s\n' $name \"\${$name:-}\""
     done > "$work/vars"
 }

@@ -105,6 +105,7 @@ browser)
     ;;
 bench-door)
     begin
+    fpm_output=no # as Debian's php-fpm comes
     serve_site
     es_node "$here/browser/bench-door.mjs"
     ;;
