@@ -134,7 +134,7 @@ es_extension() {
         return
     fi
     if [ -z "${EXAM_STREAM_SO:-}" ] || [ -z "${EXAM_STREAM_BIN:-}" ]; then
-        (cd "$repo" && cargo build --release -p exam-stream -p exam_stream >&2) || die "the extension does not build"
+        (cd "$repo" && cargo build --release --workspace --exclude exam-analysis >&2) || die "the extension does not build"
         target=${CARGO_TARGET_DIR:-$repo/target}/release
         EXAM_STREAM_SO=$target/libexam_stream.so EXAM_STREAM_BIN=$target/exam-stream
     fi
