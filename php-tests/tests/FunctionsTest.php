@@ -85,6 +85,7 @@ final class FunctionsTest extends TestCase
     }
 
     /** @dataProvider refused */
+    #[\PHPUnit\Framework\Attributes\DataProvider('refused')]
     public function testRefuses(string $expression, string $class, string $message): void
     {
         $thrown = $this->call($expression);

@@ -27,6 +27,7 @@ final class SettingsTest extends TestCase
     }
 
     /** @dataProvider bad */
+    #[\PHPUnit\Framework\Attributes\DataProvider('bad')]
     public function testABadValueIsAWarningAndTheDefaultIsUsed(string $name, string $value, string $default): void
     {
         $process = $this->phpProcess("return ini_get('exam_stream.$name');", [$name => $value, 'display_errors' => '0', 'log_errors' => '1']);
