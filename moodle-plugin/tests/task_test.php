@@ -113,7 +113,7 @@ final class task_test extends stream_testcase {
      * Runs what was queued, as cron does.
      */
     private function run_adhoc(): void {
-        while ($task = \core\task\manager::get_next_adhoc_task(time() + 1)) {
+        while ($task = \core\task\manager::get_next_adhoc_task($this->clock->time() + 1)) {
             \core\cron::setup_user(\core_user::get_user($task->get_userid()));
             $task->execute();
             \core\task\manager::adhoc_task_complete($task);
@@ -257,7 +257,7 @@ final class task_test extends stream_testcase {
         $this->let_time_run_out();
         $this->run_moodles();
         $this->stream->storeup = false;
-        $task = \core\task\manager::get_next_adhoc_task(time() + 1);
+        $task = \core\task\manager::get_next_adhoc_task($this->clock->time() + 1);
         try {
             $task->execute();
             $this->fail('The task must fail.');
