@@ -164,7 +164,23 @@ class Template(unittest.TestCase):
         code = ''.join(path.read_text() for path in (ROOT / 'crates/exam-lambda/src').rglob('*.rs'))
         read = set(re.findall(r'(?:setting|var)\("([A-Z_]+)"\)', code)) - {'AWS_LAMBDA_FUNCTION_NAME', 'AWS_LAMBDA_LOG_LEVEL'}
         given = template.load()['Resources']['FoldFunction']['Properties']['Environment']['Variables']
-        self.assertEqual(set(given), read)
+        # Where a service is, the client of AWS asks for itself.
+        self.assertEqual({name for name in given if not name.startswith('AWS_ENDPOINT_URL_')}, read)
+
+    @each_choice
+    def test_endpoints_of_the_stack_change_nothing_for_others_in_the_vpc(self, resources):
+        endpoints = of_type(resources, 'AWS::EC2::VPCEndpoint')
+        given = resources['FoldFunction']['Properties']['Environment']['Variables']
+        self.assertEqual({name for name in given if name.startswith('AWS_ENDPOINT_URL_')},
+                         {{'QueuesEndpoint': 'AWS_ENDPOINT_URL_SQS', 'EventsEndpoint': 'AWS_ENDPOINT_URL_KINESIS'}[name] for name in endpoints})
+        for name, about in endpoints.items():
+            self.assertIs(about['PrivateDnsEnabled'], False, name)
+        if endpoints:
+            # Then the function reaches the cache and these, and nothing else.
+            own, = resources['FunctionSecurityGroup']['Properties']['SecurityGroupEgress']
+            self.assertEqual((own['IpProtocol'], own['CidrIp']), ('icmp', '127.0.0.1/32'))
+            reached = {rule['DestinationSecurityGroupId']['Ref'] for rule in of_type(resources, 'AWS::EC2::SecurityGroupEgress').values()}
+            self.assertEqual(reached, {'CacheSecurityGroup', 'EndpointSecurityGroup'})
 
     @each_choice
     def test_no_service_that_no_longer_exists(self, resources):

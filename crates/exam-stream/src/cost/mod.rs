@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -51,8 +52,12 @@ const LOG_BYTES: f64 = 1_000.0;
 const GZIP: f64 = 15.0;
 /// Seconds between two objects in S3.
 const OBJECT_SECONDS: f64 = 60.0;
-const METRICS: f64 = 8.0;
-const ALARMS: f64 = 16.0;
+/// Metrics of the function, and what the template's alarms watch, without the analysis and for it.
+const METRICS: f64 = 9.0;
+const ALARMS: f64 = 15.0;
+const ALARMS_OF_ANALYSIS: f64 = 4.0;
+/// Subnets of the cache, each with an interface endpoint of SQS, and of Kinesis for the analysis.
+const SUBNETS: f64 = 2.0;
 /// Lambda asks an idle queue, with five pollers that wait 20 seconds.
 const POLLS_A_MONTH: f64 = 5.0 * 3.0 * 60.0 * MONTH_HOURS;
 /// Managed Flink: the job's KPUs and one of orchestration.
@@ -125,14 +130,20 @@ struct Price {
     usd: f64,
     unit: String,
     source: String,
+    /// The day on which the source said so.
+    seen: String,
     assumed: bool,
 }
 
 impl PriceFile {
     fn read(path: Option<&PathBuf>) -> anyhow::Result<PriceFile> {
         match path {
-            Some(path) => serde_json::from_reader(File::open(path)?)
-                .with_context(|| format!("{} is no file of prices", path.display())),
+            Some(path) => {
+                let file =
+                    File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+                serde_json::from_reader(BufReader::new(file))
+                    .with_context(|| format!("{} is no file of prices", path.display()))
+            }
             None => Ok(serde_json::from_str(include_str!("us-east-1.json"))?),
         }
     }
@@ -214,6 +225,9 @@ impl Load {
 fn bill(args: &Args, file: PriceFile) -> anyhow::Result<Bill> {
     if args.students == 0 || args.minutes == 0 || args.record_bytes == 0 || args.hosts == 0 {
         bail!("an exam has students, minutes, records with bytes in them, and a web server");
+    }
+    if args.record_bytes > exam_record::MAX_RECORD as u64 {
+        bail!("a record has at most {} bytes", exam_record::MAX_RECORD);
     }
     let price = |name: &str| -> anyhow::Result<f64> {
         let price = file.prices.get(name);
@@ -301,13 +315,14 @@ fn bill(args: &Args, file: PriceFile) -> anyhow::Result<Bill> {
         cold_gb * price("s3_gb_month")?,
         format!("{objects:.0} objects, {cold_gb:.4} GB to keep"),
     );
+    let alarms = ALARMS + f64::from(u8::from(args.analysis)) * ALARMS_OF_ANALYSIS;
     item(
         "CloudWatch",
         load.calls * LOG_BYTES / GB * price("logs_gb")?,
         METRICS * price("metric_month")?
-            + ALARMS * price("alarm_month")?
+            + alarms * price("alarm_month")?
             + price("dashboard_month")?,
-        format!("{METRICS} metrics, {ALARMS} alarms, a dashboard; log"),
+        format!("{METRICS} metrics, alarms on {alarms}, a dashboard; log"),
     );
     item(
         "SQS",
@@ -316,6 +331,22 @@ fn bill(args: &Args, file: PriceFile) -> anyhow::Result<Bill> {
         "the redrive queue is asked".to_owned(),
     );
     item("KMS", 0.0, price("kms_key_month")?, "a key".to_owned());
+    if args.state == State::Valkey {
+        let endpoints = SUBNETS * if args.analysis { 2.0 } else { 1.0 };
+        let hour = endpoints * price("endpoint_hour")?;
+        item(
+            "Endpoints",
+            hours * hour,
+            MONTH_HOURS * hour,
+            format!("{endpoints} in {SUBNETS} subnets; none with VpcEndpoints=exist"),
+        );
+        item(
+            "Secrets",
+            0.0,
+            price("secret_month")?,
+            "the cache's password".to_owned(),
+        );
+    }
     if args.analysis {
         let stream = price("kinesis_stream_hour")?;
         let through = load.records * steps(record, KINESIS_STEP) / GIB;
@@ -439,7 +470,7 @@ fn print(args: &Args, bill: &Bill) {
     let assumed = bill.prices.iter().filter(|(_, price)| price.assumed);
     let assumed: Vec<&str> = assumed.map(|(name, _)| name.as_str()).collect();
     println!(
-        "- the prices {} (--json shows each with its unit and source)",
+        "- of the prices: {} (--json shows each with its unit, source and date)",
         assumed.join(", ")
     );
 }
@@ -525,7 +556,10 @@ mod tests {
         assert!(close(of(&bill, "S3").exam, 10.0 * 0.005 / 1_000.0));
         assert!(close(of(&bill, "S3").month, 25e6 / 15.0 / 1e9 * 0.023));
         assert!(close(of(&bill, "CloudWatch").exam, 5e6 / 1e9 * 0.5));
-        assert!(close(of(&bill, "CloudWatch").month, 8.0 * 0.3 + 1.6 + 3.0));
+        assert!(close(of(&bill, "CloudWatch").month, 9.0 * 0.3 + 1.9 + 3.0));
+        // An endpoint of SQS and one of Kinesis in each of two subnets.
+        assert!(close(of(&bill, "Endpoints").exam, 4.0 * 0.01 / 6.0));
+        assert!(close(of(&bill, "Endpoints").month, 4.0 * 7.3));
         assert!(close(of(&bill, "SQS").month, 0.657 * 0.4));
         // 50,000 KiB in and out, a sixth of an hour.
         let kinesis = 0.04 / 6.0 + 50_000.0 / 1_048_576.0 * 0.12;
@@ -561,11 +595,46 @@ mod tests {
     }
 
     #[test]
+    fn every_metric_and_alarm_of_the_template_is_paid_for() {
+        let template = include_str!("../../../../deploy/aws/template.yaml");
+        let alarm = "Type: AWS::CloudWatch::Alarm\n    ";
+        let all = template.matches(alarm).count() as f64;
+        let of_one_store = template.matches(&format!("{alarm}Condition: Valkey")).count();
+        let of_analysis = template
+            .matches(&format!("{alarm}Condition: WithAnalysis"))
+            .count() as f64;
+        // One alarm divides two metrics, and each is paid for.
+        assert_eq!(of_analysis, ALARMS_OF_ANALYSIS);
+        assert_eq!(all - of_analysis - of_one_store as f64 + 1.0, ALARMS);
+        let emitted = include_str!("../../../exam-lambda/src/metrics.rs");
+        let figures = emitted.matches("\"Count\"").count() + 1;
+        assert_eq!(figures as f64, METRICS);
+    }
+
+    #[test]
+    fn what_cannot_be_an_exam_is_refused_with_a_sentence() {
+        let refused = |line: &str| match Cli::try_parse_from(
+            std::iter::once("cost").chain(line.split_whitespace()),
+        ) {
+            Ok(cli) => run(cli.args).unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        };
+        for line in ["--students 0", "--minutes 0", "--hosts 0", "--record-bytes 0"] {
+            assert!(refused(line).contains("an exam has students"), "{line}");
+        }
+        assert!(refused("--record-bytes 262145").contains("at most 262144"));
+        assert!(refused("--students many").contains("--students"));
+        assert!(refused("--students=-1").contains("--students"));
+        assert!(refused("--state redis").contains("valkey"));
+        assert!(refused("--prices /nowhere/prices.json").contains("/nowhere/prices.json"));
+    }
+
+    #[test]
     fn every_price_has_a_source_and_a_missing_one_is_named() {
         let mut file = PriceFile::read(None).unwrap();
         for (name, price) in &file.prices {
             assert!(
-                price.usd > 0.0 && price.source.starts_with("https://"),
+                price.usd > 0.0 && price.source.starts_with("https://") && price.seen <= file.date,
                 "{name}"
             );
         }
