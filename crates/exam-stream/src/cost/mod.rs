@@ -599,7 +599,9 @@ mod tests {
         let template = include_str!("../../../../deploy/aws/template.yaml");
         let alarm = "Type: AWS::CloudWatch::Alarm\n    ";
         let all = template.matches(alarm).count() as f64;
-        let of_one_store = template.matches(&format!("{alarm}Condition: Valkey")).count();
+        let of_one_store = template
+            .matches(&format!("{alarm}Condition: Valkey"))
+            .count();
         let of_analysis = template
             .matches(&format!("{alarm}Condition: WithAnalysis"))
             .count() as f64;
@@ -619,7 +621,12 @@ mod tests {
             Ok(cli) => run(cli.args).unwrap_err().to_string(),
             Err(error) => error.to_string(),
         };
-        for line in ["--students 0", "--minutes 0", "--hosts 0", "--record-bytes 0"] {
+        for line in [
+            "--students 0",
+            "--minutes 0",
+            "--hosts 0",
+            "--record-bytes 0",
+        ] {
             assert!(refused(line).contains("an exam has students"), "{line}");
         }
         assert!(refused("--record-bytes 262145").contains("at most 262144"));
