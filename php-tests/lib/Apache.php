@@ -30,7 +30,7 @@ final class Apache extends Process
             'Mutex' => "file:{$this->dir}",
             'ErrorLog' => "{$this->dir}/error.log",
             'PHPIniDir' => $this->dir,
-            'DocumentRoot' => dirname(__DIR__) . '/scripts',
+            'DocumentRoot' => $scratch->scripts(),
         ];
         if (posix_getuid() === 0) {
             $directives += ['User' => Env::webUser(), 'Group' => Env::webUser()];

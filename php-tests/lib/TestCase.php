@@ -29,7 +29,7 @@ abstract class TestCase extends \PHPUnit\Framework\TestCase
         if ($passed) {
             $this->scratch->remove();
         } else {
-            fwrite(STDERR, sprintf("\n%s: files kept in %s\n", $named ? $this->name() : $this->getName(), $this->scratch->path));
+            fwrite(STDERR, sprintf("\n%s: files kept in %s\n", $named ? $this->nameWithDataSet() : $this->getName(), $this->scratch->path));
         }
     }
 

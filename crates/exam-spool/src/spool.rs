@@ -112,7 +112,11 @@ impl Spool {
         if mode & 0o077 != 0 {
             // Only an empty directory is surely meant for us (/tmp or a home is not).
             if mode & 0o1000 != 0 || !is_empty(&dir).map_err(io("list it"))? {
-                return Err(OpenError::Mode { dir: path, mode });
+                // Nobody must be told to close a directory that is in use for something else.
+                return Err(match sys::open(dir.as_fd(), quota::NAME) {
+                    Ok(_) => OpenError::Mode { dir: path, mode },
+                    Err(_) => OpenError::NoSpool { dir: path, mode },
+                });
             }
             fs::fchmod(&dir, Mode::RWXU).map_err(|e| io("set mode 0700 on it")(e.into()))?;
         }

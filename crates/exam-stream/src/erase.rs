@@ -44,7 +44,12 @@ pub struct Args {
     #[arg(long, value_name = "ID", conflicts_with = "student")]
     attempt: Vec<i64>,
     /// State store to remove the attempts from: redis:// or rediss://
-    #[arg(long, env = "EXAM_STREAM_STATE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        alias = "state-url",
+        env = "EXAM_STREAM_STATE_URL",
+        hide_env_values = true
+    )]
     state: Option<String>,
     /// Spool in which lines that are still to come are counted
     #[arg(long, env = "EXAM_STREAM_SPOOL_DIR")]

@@ -17,7 +17,12 @@ use crate::settings;
 #[derive(clap::Args)]
 pub struct Args {
     /// State store to read, as exam_stream.state_url names it
-    #[arg(long, env = "EXAM_STREAM_STATE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        alias = "state-url",
+        env = "EXAM_STREAM_STATE_URL",
+        hide_env_values = true
+    )]
     state: String,
     /// File to write; `-` is stdout
     #[arg(long, default_value = "-", value_name = "FILE")]

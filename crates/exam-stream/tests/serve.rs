@@ -303,6 +303,20 @@ async fn streams_are_made_listed_deleted_and_outlive_the_process() {
         said(&list),
         json!({"DeliveryStreamNames": ["exam"], "HasMoreDeliveryStreams": false})
     );
+    let others = r#"{"DeliveryStreamType":"KinesisStreamAsSource"}"#;
+    let list = client
+        .call("ListDeliveryStreams", others.into())
+        .await
+        .unwrap();
+    assert_eq!(
+        said(&list),
+        json!({"DeliveryStreamNames": [], "HasMoreDeliveryStreams": false})
+    );
+    for limit in [-1, 0, 10_001] {
+        let body = json!({ "Limit": limit }).to_string();
+        let list = client.call("ListDeliveryStreams", body.into()).await;
+        refused(&list.unwrap(), "ValidationException");
+    }
     let about = said(
         &client
             .call("DescribeDeliveryStream", named("b"))
