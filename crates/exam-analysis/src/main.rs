@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::{Parser, Subcommand};
-use exam_analysis::{compact, query, report, run, similarity};
+use exam_analysis::{compact, erase, query, report, run, similarity};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
@@ -25,6 +25,7 @@ enum Command {
     Run(run::Args),
     Query(query::Args),
     Compact(compact::Args),
+    Erase(erase::Args),
     Report(report::Args),
     Similarity(similarity::Args),
 }
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Query(args) => query::run(args),
         Command::Compact(args) => compact::run(args),
+        Command::Erase(args) => erase::run(args),
         Command::Report(args) => report::run(args),
         Command::Similarity(args) => similarity::run(args),
     };

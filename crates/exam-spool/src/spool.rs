@@ -322,6 +322,24 @@ impl Spool {
         sys::rename(self.dir(), unfinished, &name.file(suffix))
     }
 
+    /// Puts bytes in the place of a file that nobody writes to any more.
+    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let unfinished = format!("{}{UNFINISHED}", SegmentId::new());
+        let file = self.create(&unfinished)?;
+        let write = || {
+            fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            sys::pwrite_all(&file, bytes, 0)?;
+            sys::sync_data(&file)?;
+            sys::rename(self.dir(), &unfinished, name)?;
+            sys::sync_dir(self.dir())
+        };
+        let written = write();
+        if written.is_err() {
+            let _ = sys::unlink(self.dir(), &unfinished);
+        }
+        written
+    }
+
     /// A sealed segment, whole and synced before it has its name. It takes its
     /// part of the limit unasked: what it holds was accepted long ago.
     pub(crate) fn write_whole_segment(

@@ -6,7 +6,8 @@
 //! registers on one server it is a transaction, see `optimistic.rs`.
 //! Each quiz has a board besides, `es:board:{<site>/!<quiz>}`: a sorted set of its attempts by the
 //! version of their last change. It is stamped once the folds it stands for are acknowledged, so
-//! whoever reads a version finds the change.
+//! whoever reads a version finds the change. An attempt that was erased stays there as long as any
+//! other, so that open boards are told.
 //!
 //! The scripts are loaded with each new connection; a server that lost them since (`SCRIPT FLUSH`,
 //! failover) says so for each call, whereupon they are loaded again and the pipeline repeated.
@@ -20,7 +21,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use exam_record::{AttemptKey, AttemptView, Board, BoardRow, Registers, Who};
+use exam_record::{AttemptKey, AttemptView, Board, Registers, Who};
 use redis::{
     ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Script, ServerErrorKind, Value,
     from_redis_value,
@@ -486,12 +487,10 @@ pub(crate) async fn board(
             calls.script(ROW, &attempt_key(key));
         }
         for (key, answer) in keys.iter().zip(calls.send(&mut connection).await?) {
-            // An attempt may have expired, and an attempt that names two quizzes is of one only.
+            // An attempt may have expired.
             if let Some(registers) = registers(from_redis_value(answer).map_err(RedisError::from)?)
-                && let Some(row) = BoardRow::new(key, &registers)
-                && row.quiz.is_none_or(|named| named == quiz)
             {
-                board.rows.insert(row.attempt, row);
+                board.add(key, &registers, quiz, since == 0);
             }
         }
     }

@@ -67,6 +67,7 @@ fn write_to(
     state: impl Iterator<Item = (AttemptKey, Registers)>,
 ) -> io::Result<()> {
     out.write_all(b"{")?;
+    let state = state.filter(|(_, registers)| !registers.is_erased());
     for (index, (key, registers)) in state.enumerate() {
         out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
         serde_json::to_writer(&mut out, &key.to_text())?;

@@ -360,6 +360,7 @@ class Athena(unittest.TestCase):
     def test_bare_records_have_a_word_and_a_time_and_signals_are_no_events(self):
         bare = '{"status":"s1120","student_id":3,"timestamp":1.6312066665E9}'
         rows = self.rows([(bare, '2021-09-09'), ('{"v":1,"id":"q","type":"signal","ts":1.5}', '2021-09-09'),
+                          ('{"v":1,"id":"r","type":"erased","ts":1.5}', '2021-09-09'),
                           ('{"user":"spencer","status":"00001"}', '2021-09-09')])
         row, = rows
         self.assertEqual((row['word'], row['status'], row['student_id'], str(row['ts'])),

@@ -290,9 +290,10 @@ fn bill(args: &Args, file: PriceFile) -> anyhow::Result<Bill> {
             let writes =
                 load.records * WRITERS * (REGISTERS - 1.0 + answer.ceil()) + load.calls * WRITERS;
             let of_attempt = (attempt_bytes / READ_UNIT).ceil();
-            // The pages of the students, and the rows of one open board.
-            let reads =
-                (students * READS_PER_STUDENT + load.records) * of_attempt + load.calls * WRITERS;
+            // The pages of the students, and the rows of one open board; the end of the board's log;
+            // and after each fold, whether the attempt was erased.
+            let reads = (students * READS_PER_STUDENT + load.records) * of_attempt
+                + (load.calls + load.records) * WRITERS;
             item(
                 "DynamoDB",
                 writes / 1e6 * price("dynamodb_write_million")?
@@ -409,7 +410,8 @@ fn assumptions(args: &Args) -> Vec<String> {
         match args.state {
             State::Valkey => format!("the fold of a record takes {ECPU_PER_RECORD} ECPU"),
             State::Dynamodb => format!(
-                "a record writes {REGISTERS} items, and one open board reads an attempt for each"
+                "a record writes {REGISTERS} items and looks for one, and one open board reads an \
+                 attempt for each"
             ),
         },
         format!(
@@ -574,9 +576,10 @@ mod tests {
     fn dynamodb_counts_an_item_for_each_register_and_writer() {
         let bill = bill_of(&format!("{CASE} --state dynamodb"));
         // 650 bytes are one unit: 6 writes a record, twice; the board's log twice a call. An
-        // attempt of 8,200 bytes is three units to read, by 10,000 pages and 50,000 board rows.
+        // attempt of 8,200 bytes is three units to read, by 10,000 pages and 50,000 board rows; and
+        // each record is asked twice whether its attempt was erased.
         let writes = 600_000.0 + 10_000.0;
-        let reads = 180_000.0 + 10_000.0;
+        let reads = 180_000.0 + 10_000.0 + 100_000.0;
         let exam = writes / 1e6 * 0.625 + reads / 1e6 * 0.125;
         assert!(close(of(&bill, "DynamoDB").exam, exam));
         assert!(close(of(&bill, "DynamoDB").month, 0.0082 * 0.25));
