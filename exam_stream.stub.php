@@ -79,6 +79,27 @@ namespace {
 
     /** What the spool of this process holds, has done and has failed to do. */
     function exam_stream_stats(): array {}
+
+    /**
+     * Remembers a string in this process, for requests that it serves within the next seconds.
+     *
+     * For what takes long to find out and hardly ever changes, such as where a site's files are. Each file of PHP code
+     * has names of its own: what is recalled was remembered by the code of the same file, whatever else the process runs.
+     *
+     * @param string $name 1 to 256 bytes
+     * @param string $value at most 4096 bytes
+     * @param float $seconds from 0 to 60
+     * @return bool false: not remembered, because there is no room; 64 names are
+     * @throws ValueError when an argument is out of its bounds
+     */
+    function exam_stream_remember(string $name, string $value, float $seconds): bool {}
+
+    /**
+     * What the code of the file that calls has last remembered under a name in this process.
+     *
+     * @return string|null null: nothing, or its time is over
+     */
+    function exam_stream_recall(string $name): ?string {}
 }
 
 namespace ExamStream {
