@@ -205,6 +205,9 @@ impl Local {
 
     #[cold]
     fn open_first(&self) -> Option<&Open> {
+        if lock(&self.opening).is_some_and(|at| Instant::now() < at) {
+            return None;
+        }
         let config = Config::read();
         let aws = aws(&config);
         log::subscribe(&config.log);

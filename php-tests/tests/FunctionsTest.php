@@ -123,6 +123,7 @@ final class FunctionsTest extends TestCase
             'two values' => ['exam_stream_put("exam", "{} {}")', 'ValueError', 'not one JSON value'],
             'a line break in a string' => ['exam_stream_put("exam", "\"a\nb\"")', 'ValueError', 'not one JSON value'],
             'not UTF-8' => ['exam_stream_put("exam", "\"\xff\"")', 'ValueError', 'not UTF-8'],
+            'a byte order mark' => ['exam_stream_put("exam", "\xef\xbb\xbf{}")', 'ValueError', 'a byte order mark'],
             'too long' => ['exam_stream_put("exam", json_encode(str_repeat("x", 262143)))', 'ValueError', '262144'],
             'too long as array' => ['exam_stream_put("exam", [str_repeat("x", 262144)])', 'ValueError', '262144'],
             'integer' => ['exam_stream_put("exam", 5)', 'TypeError', '($record) must be of type array|string, int given'],
@@ -148,6 +149,7 @@ final class FunctionsTest extends TestCase
     }
 
     /** @dataProvider refused */
+    #[\PHPUnit\Framework\Attributes\DataProvider('refused')]
     public function testRefuses(string $expression, string $class, string $message): void
     {
         $thrown = $this->call($expression);
