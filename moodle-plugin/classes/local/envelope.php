@@ -24,6 +24,9 @@ namespace local_examstream\local;
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 final class envelope {
+    /** Members that are times. */
+    private const TIMES = ['ts', 'at', 'sent'];
+
     /**
      * What every record says.
      *
@@ -84,20 +87,22 @@ final class envelope {
      * The times are written here: json_encode() takes longer for them than for all the rest of a usual record, because
      * it looks for the fewest digits.
      *
-     * @param array $record
+     * @param array $record with more in it than times.
      * @return string
      */
     public static function encode(array $record): string {
-        $times = '"ts":' . self::seconds($record['ts']) . ',"at":' . self::seconds($record['at']);
-        if (isset($record['sent'])) {
-            $times .= ',"sent":' . self::seconds($record['sent']);
+        $times = '';
+        foreach (self::TIMES as $name) {
+            if (isset($record[$name])) {
+                $times .= '"' . $name . '":' . self::seconds($record[$name]) . ',';
+                unset($record[$name]);
+            }
         }
-        unset($record['ts'], $record['at'], $record['sent']);
         $rest = json_encode(
             $record,
             JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_PRESERVE_ZERO_FRACTION
         );
-        return '{' . $times . ',' . substr($rest, 1);
+        return '{' . $times . substr($rest, 1);
     }
 
     /**
