@@ -2,11 +2,16 @@
 //!
 //! Each check prints a line; one that fails prints the fix as well, and the
 //! program ends with 1. Nothing is sent and nothing is changed.
+//!
+//! What is checked is what PHP has in its INI, unless an option or the environment
+//! says otherwise.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use exam_delivery::{AwsEnv, PutError};
@@ -21,6 +26,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// AWS refuses signatures that are further off.
 const SKEW: u64 = 5 * 60;
 
+/// The settings that have a variable of the environment for this program, too.
+const SETTINGS: [&str; 6] = [
+    "endpoint",
+    "region",
+    "spool_dir",
+    "spool_max_bytes",
+    "state_url",
+    "stream",
+];
+static PHPS: OnceLock<Vec<&str>> = OnceLock::new();
+
+/// Without options it checks the settings that PHP's command line has, where there is
+/// a PHP with the extension: `./dev install` gives php-fpm and Apache the same file.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -41,6 +59,31 @@ pub struct Args {
     /// User that PHP runs as, as www-data; without one, whoever runs this
     #[arg(long)]
     user: Option<String>,
+}
+
+/// Puts what PHP's INI says into variables of the environment that are not set. To be called
+/// while this process has one thread.
+pub fn take_phps_settings() {
+    const CODE: &str = "echo json_encode(extension_loaded('exam_stream') ? ini_get_all('exam_stream', false) : []);";
+    let php = Command::new("php")
+        .args(["-d", "display_errors=0", "-r", CODE])
+        .output();
+    let Ok(output) = php else { return };
+    let settings: BTreeMap<String, Option<String>> =
+        serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let mut taken = Vec::new();
+    for name in SETTINGS {
+        let variable = format!("EXAM_STREAM_{}", name.to_uppercase());
+        let value = settings.get(&format!("exam_stream.{name}")).cloned();
+        if let Some(value) = value.flatten().filter(|value| !value.is_empty())
+            && std::env::var_os(&variable).is_none()
+        {
+            // SAFETY: no other thread has been started that could read the environment.
+            unsafe { std::env::set_var(variable, value) };
+            taken.push(name);
+        }
+    }
+    let _ = PHPS.set(taken);
 }
 
 enum Finding {
@@ -77,6 +120,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         }
     };
+    if let Some(names) = PHPS.get().filter(|names| !names.is_empty()) {
+        let names = names.join(", ");
+        let note = format!("where no option is given, PHP's own: {names}");
+        tell("settings", vec![Finding::Note(note)]);
+    }
     tell("spool", spool(&args.spool, args.user.as_deref()));
     tell("endpoint", runtime.block_on(endpoint(&args.firehose)));
     tell(

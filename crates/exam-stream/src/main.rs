@@ -71,6 +71,12 @@ fn end_quietly_with_the_reader() {
 
 fn main() -> ExitCode {
     end_quietly_with_the_reader();
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|command| command == "doctor")
+    {
+        doctor::take_phps_settings();
+    }
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Serve(args) => serve::run(args),

@@ -155,3 +155,27 @@ fn rebuild_names_the_lines_it_can_make_nothing_of() {
         "{said}"
     );
 }
+
+#[test]
+fn doctor_checks_what_phps_ini_says_unless_an_option_says_otherwise() {
+    let dir = scratch();
+    let php = dir.path().join("php");
+    let ini = r#"{"exam_stream.endpoint":"http://127.0.0.1:1","exam_stream.log":"error_log","exam_stream.region":"","exam_stream.spool_dir":"/nonexistent"}"#;
+    std::fs::write(&php, format!("#!/bin/sh\necho '{ini}'\n")).expect("writes");
+    std::fs::set_permissions(&php, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    let doctor = |options: &[&str]| {
+        let mut command = std::process::Command::new(support::PROGRAM);
+        command.env("PATH", dir.path()).arg("doctor").args(options);
+        for name in ["ENDPOINT", "REGION", "SPOOL_DIR"] {
+            command.env_remove(format!("EXAM_STREAM_{name}"));
+        }
+        let output = command.output().expect("the program starts");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = doctor(&[]);
+    assert!(said.contains("PHP's own: endpoint, spool_dir\n"), "{said}");
+    assert!(said.contains("/nonexistent: No such file"), "{said}");
+    assert!(said.contains("127.0.0.1:1: Connection refused"), "{said}");
+    let said = doctor(&["--endpoint", "http://127.0.0.1:2"]);
+    assert!(said.contains("127.0.0.1:2: Connection refused"), "{said}");
+}

@@ -29,6 +29,9 @@ use std::time::Duration;
 /// From the first byte sent to the last received. The SDK has no limit of its own.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Of an answer that is no Firehose's.
+const BODY_SHOWN: usize = 300;
+
 /// Amazon Data Firehose, or a server that speaks its API.
 pub struct Firehose {
     client: aws_sdk_firehose::Client,
@@ -238,7 +241,15 @@ where
     match &error {
         SdkError::ResponseError(response) => {
             let status = response.raw().status().as_u16();
-            by_code("", status, format!("status {status}: {text}"))
+            // A proxy's page, or another service's error: its own words say what it is.
+            let body = response.raw().body().bytes().unwrap_or_default();
+            let body = String::from_utf8_lossy(&body[..body.len().min(BODY_SHOWN)]);
+            let body = body.split_whitespace().collect::<Vec<_>>().join(" ");
+            by_code(
+                "",
+                status,
+                format!("status {status}: {text}; it says: {body}"),
+            )
         }
         SdkError::ConstructionFailure(_) => (PutError::Held(text), false),
         _ => (PutError::Unavailable(text), false),
