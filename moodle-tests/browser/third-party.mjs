@@ -125,6 +125,7 @@ const MAXIMA = `define("CLI_SCRIPT", true);
     $made || exit($message);`;
 
 configure({quiz: {autosaveperiod: 3}});
+test.after(() => configure({quiz: {autosaveperiod: 60}}));
 story('STACK', STACK.map(which => `stack:${which}`), () => {
     configure({qtype_stack: {platform: 'linux', maximaversion: 'default', castimeout: 60, maximacommand: '', plotcommand: ''}});
     at('es_php', '-r', MAXIMA, '--', process.env.ES_SITE);
