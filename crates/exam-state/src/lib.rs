@@ -11,6 +11,7 @@ mod batch;
 mod connection;
 mod dns;
 mod dynamo_store;
+mod optimistic;
 mod reader;
 mod redis_store;
 

@@ -133,7 +133,7 @@ pub fn answer(number: i64, at: u64, slot: u32, text: &str) -> String {
 
 /// Records that collide in time, page, seq and id, whose texts sort otherwise by locale than by
 /// bytes, and hold what a script could trip over.
-fn record() -> impl Strategy<Value = String> {
+pub fn record() -> impl Strategy<Value = String> {
     let few = 0..3u64;
     let text = prop::sample::select(vec![
         "a", "B", "b", "A", "é", "z", "-", "_a", "\0", "\0b", "ä", "ss", "ß", "1", "10", "9", "1e3",
