@@ -22,9 +22,9 @@ const ERASED: &[u8] = b"erased";
 /// Registers from which on two round trips and little work cost less than one with much.
 const MANY: usize = 64;
 
-/// Attempts of one transaction. The more there are and the longer it takes, the sooner another
-/// writer crosses it; the fewer, the more round trips.
-pub(crate) const MOST: usize = 500;
+/// Attempts of one transaction: a server compares each that is to be watched with all that are, and
+/// the longer a transaction takes, the sooner another writer crosses it.
+pub(crate) const MOST: usize = 100;
 
 /// Whether these folds are for a transaction.
 pub(crate) fn worthwhile(folds: &[Fold<'_>]) -> bool {
@@ -33,31 +33,63 @@ pub(crate) fn worthwhile(folds: &[Fold<'_>]) -> bool {
     registers >= MANY && !folds.iter().any(erases)
 }
 
-/// False if nothing was written, and the script has to do it.
-pub(crate) async fn fold(
+/// Folds chunk by chunk, and gives those back that the script has to fold: what another writer
+/// crossed, and what the server refused. A chunk is written in the round trip that reads the next.
+pub(crate) async fn fold<'a, 'b>(
     connection: &mut Connection,
-    folds: &[Fold<'_>],
+    chunks: &[&'a [Fold<'b>]],
     ttl_ms: &str,
-) -> RedisResult<bool> {
-    let Some(stored) = answers(connection.send(&reading(folds)).await)? else {
-        // What is wrong with one attempt, or with the user's rights, the script will tell.
-        let mut forget = redis::pipe();
-        forget.cmd("UNWATCH");
-        answers(connection.send(&forget).await)?;
-        return Ok(false);
-    };
-    // What WATCH answers, and then one for each.
-    let Some(stored) = stored.get(1..).filter(|each| each.len() == folds.len()) else {
-        return Ok(false);
-    };
-    let writing = writing(folds, stored, ttl_ms);
-    let Some(written) = answers(connection.send(&writing).await)? else {
-        return Ok(false);
-    };
-    Ok(match written.last() {
+) -> RedisResult<Vec<&'a [Fold<'b>]>> {
+    let mut refused = Vec::new();
+    let mut read: Option<(&[Fold<'_>], Vec<Value>)> = None;
+    for next in chunks.iter().copied().map(Some).chain([None]) {
+        let mut pipeline = Pipeline::new();
+        let known = read.take();
+        if let Some((chunk, stored)) = &known {
+            write(&mut pipeline, chunk, stored, ttl_ms);
+        }
+        let writes = pipeline.cmd_iter().count();
+        if let Some(chunk) = next {
+            watch_and_read(&mut pipeline, chunk);
+        }
+        if pipeline.cmd_iter().next().is_none() {
+            continue;
+        }
+        let Some(mut all) = answers(connection.send(&pipeline).await)? else {
+            // What is wrong with one attempt, or with the user's rights, the script will tell. To
+            // fold twice what was written is no harm.
+            refused.extend(known.map(|(chunk, _)| chunk));
+            refused.extend(next);
+            let mut forget = redis::pipe();
+            forget.cmd("UNWATCH");
+            answers(connection.send(&forget).await)?;
+            continue;
+        };
+        let mut stored = all.split_off(writes.min(all.len()));
+        if let Some((chunk, _)) = known
+            && !executed(all.last())
+        {
+            refused.push(chunk);
+        }
+        if let Some(chunk) = next {
+            // What WATCH answers comes before.
+            if stored.len() == chunk.len() + 1 {
+                stored.remove(0);
+                read = Some((chunk, stored));
+            } else {
+                refused.push(chunk);
+            }
+        }
+    }
+    Ok(refused)
+}
+
+/// Whether EXEC did it: it answers nothing if a watched attempt was written.
+fn executed(answer: Option<&Value>) -> bool {
+    match answer {
         Some(Value::Array(done)) => !done.iter().any(|v| matches!(v, Value::ServerError(_))),
         _ => false,
-    })
+    }
 }
 
 /// The answers; `None` if the server refused a command.
@@ -70,8 +102,7 @@ fn answers(sent: RedisResult<Vec<Value>>) -> RedisResult<Option<Vec<Value>>> {
     }
 }
 
-fn reading(folds: &[Fold<'_>]) -> Pipeline {
-    let mut pipeline = Pipeline::with_capacity(folds.len() + 1);
+fn watch_and_read(pipeline: &mut Pipeline, folds: &[Fold<'_>]) {
     let watch = pipeline.cmd("WATCH");
     for (key, _) in folds {
         watch.arg(key);
@@ -83,11 +114,9 @@ fn reading(folds: &[Fold<'_>]) -> Pipeline {
         }
         read.arg(ERASED);
     }
-    pipeline
 }
 
-fn writing(folds: &[Fold<'_>], stored: &[Value], ttl_ms: &str) -> Pipeline {
-    let mut pipeline = Pipeline::with_capacity(2 * folds.len() + 2);
+fn write(pipeline: &mut Pipeline, folds: &[Fold<'_>], stored: &[Value], ttl_ms: &str) {
     pipeline.cmd("MULTI");
     for ((key, registers), stored) in folds.iter().zip(stored) {
         let stored = match stored {
@@ -117,7 +146,6 @@ fn writing(folds: &[Fold<'_>], stored: &[Value], ttl_ms: &str) -> Pipeline {
         }
     }
     pipeline.cmd("EXEC");
-    pipeline
 }
 
 fn wins(field: &[u8], new: &[u8], old: Option<&[u8]>) -> bool {

@@ -263,17 +263,18 @@ async fn fold(
     ttl_ms: u64,
 ) -> Result<(), Failure> {
     let ttl = ttl_ms.to_string();
-    while !folds.is_empty() {
-        let chunk;
-        let most = if in_transactions {
-            optimistic::MOST
-        } else {
-            PIPELINE_CALLS
-        };
-        (chunk, folds) = folds.split_at(pipelined(folds, most));
-        if !(in_transactions && optimistic::fold(&mut connection, chunk, &ttl).await?) {
+    if in_transactions {
+        let mut chunks = Vec::new();
+        while !folds.is_empty() {
+            let chunk;
+            (chunk, folds) = folds.split_at(of_one_transaction(folds));
+            chunks.push(chunk);
+        }
+        for chunk in optimistic::fold(&mut connection, &chunks, &ttl).await? {
             fold_by_script(&mut connection, chunk, &ttl).await?;
         }
+    } else {
+        fold_by_script(&mut connection, folds, &ttl).await?;
     }
     let mut calls = Calls::default();
     let mut boards: HashMap<(&str, i64), Vec<i64>> = HashMap::new();
@@ -298,10 +299,10 @@ async fn fold(
     }
 }
 
-/// How many of the folds are sent at once, `most` of them at most.
-fn pipelined(folds: &[Fold<'_>], most: usize) -> usize {
+/// How many of the folds are one transaction.
+fn of_one_transaction(folds: &[Fold<'_>]) -> usize {
     let mut bytes = 0;
-    let fit = folds.iter().take(most).take_while(|fold| {
+    let fit = folds.iter().take(optimistic::MOST).take_while(|fold| {
         let before = bytes;
         bytes += fold.1.bytes();
         before < PIPELINE_BYTES
