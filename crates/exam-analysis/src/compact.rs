@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use datafusion::arrow::array::{AsArray, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::{concat_batches, take_record_batch};
 use datafusion::common::DataFusionError;
@@ -19,6 +19,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use rustix::fs::{FlockOperation, flock};
 
 use crate::buffer::sorted;
 use crate::cold_table::{FILE, Hour, PARTS, external, hours};
@@ -45,6 +46,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let before = (clock.saturating_sub(args.after)).as_millis() as Millis;
+    if !args.cold.is_dir() {
+        bail!(
+            "there is no directory {}: give --cold, the --dir of a serve",
+            args.cold.display()
+        );
+    }
+    let _lock = lock(&args.cold)?;
     let (mut files, mut rows, mut left) = (0, 0, 0);
     for hour in hours(&args.cold).context("looking through cold storage")? {
         if hour.span.1 > before {
@@ -60,6 +68,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     println!("{files} files of {rows} events written; {left} hours are too young");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Held by who writes Parquet: two would write into one file.
+fn lock(dir: &Path) -> anyhow::Result<File> {
+    let root = dir.join("parquet");
+    fs::create_dir_all(&root).with_context(|| root.display().to_string())?;
+    let path = root.join("_lock");
+    let lock = File::create(&path).with_context(|| path.display().to_string())?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("another compact is at work in {}", root.display()))?;
+    Ok(lock)
 }
 
 /// Writes an hour's Parquet, unless it holds all there is; returns how many rows it has.
