@@ -49,7 +49,7 @@ namespace {
      *     help: array<string, array<string, array{ts: float, by: ?int, slot: ?int, text: ?string}>>,
      *     signals: array<string, array{at: float, revision: int, row: array<string, mixed>}>,
      *     slots: array<int, array{qa: int, status: int, at: float, ts: float, page: string, seq: int, id: string,
-     *     saved: bool, flagged: bool, changed: bool, fields: array<string, string>}>}|null null: there is none
+     *     saved: bool, flagged: bool, changed: bool, fields: array<string, string>}>}|null null: there is none, or it was erased
      * @throws ExamStream\StateException when the store cannot be asked within exam_stream.state_timeout_ms
      */
     function exam_stream_state(string $site, int $attempt): ?array {}
@@ -61,7 +61,8 @@ namespace {
      * call again with the version given. `reset`: the store has lost its memory since, so what was known is to
      * be forgotten; the rows are those of a first call. `word` begins with an s, `flags` has a digit for each slot,
      * both as long as `slots` says. `times` is when each slot was last answered. Calls for help and signals are as in
-     * exam_stream_state(); `signals` beside the rows are those about the whole quiz, all of them every time.
+     * exam_stream_state(); `signals` beside the rows are those about the whole quiz, all of them every time. `erased` are
+     * attempts whose rows are to be forgotten; a first call names none.
      *
      * @param int $since 0: everything
      * @return array{version: int, more: bool, reset: bool,
@@ -71,13 +72,34 @@ namespace {
      *     counts: array<string, int>,
      *     help: array<string, array<string, array{ts: float, by: ?int, slot: ?int, text: ?string}>>,
      *     signals: array<string, array{at: float, revision: int, row: array<string, mixed>}>,
-     *     devices_at_once: bool, addresses: int, agents: int, times: array<int, float>}>}
+     *     devices_at_once: bool, addresses: int, agents: int, times: array<int, float>}>, erased: list<int>}
      * @throws ExamStream\StateException when the store cannot be asked within exam_stream.state_timeout_ms
      */
     function exam_stream_board(string $site, int $quiz, int $since = 0): array {}
 
     /** What the spool of this process holds, has done and has failed to do. */
     function exam_stream_stats(): array {}
+
+    /**
+     * Remembers a string in this process, for requests that it serves within the next seconds.
+     *
+     * For what takes long to find out and hardly ever changes, such as where a site's files are. Each file of PHP code
+     * has names of its own: what is recalled was remembered by the code of the same file, whatever else the process runs.
+     *
+     * @param string $name 1 to 256 bytes
+     * @param string $value at most 4096 bytes
+     * @param float $seconds from 0 to 60
+     * @return bool false: not remembered, because there is no room; 64 names are
+     * @throws ValueError when an argument is out of its bounds
+     */
+    function exam_stream_remember(string $name, string $value, float $seconds): bool {}
+
+    /**
+     * What the code of the file that calls has last remembered under a name in this process.
+     *
+     * @return string|null null: nothing, or its time is over
+     */
+    function exam_stream_recall(string $name): ?string {}
 }
 
 namespace ExamStream {

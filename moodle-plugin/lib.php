@@ -23,7 +23,6 @@
  */
 
 use local_examstream\local\backend;
-use local_examstream\local\erasures;
 use local_examstream\local\quiz_form;
 use local_examstream\local\resume_request;
 use local_examstream\local\site;
@@ -92,22 +91,6 @@ function local_examstream_coursemodule_standard_elements($form, $mform) {
 function local_examstream_coursemodule_edit_post_actions($data, $course) {
     quiz_form::save($data);
     return $data;
-}
-
-/**
- * A quiz is going to be deleted with its attempts, of which Moodle says nothing more.
- *
- * @param \stdClass $cm
- */
-function local_examstream_pre_course_module_delete($cm): void {
-    global $DB;
-    try {
-        if ($cm->module == $DB->get_field('modules', 'id', ['name' => 'quiz'])) {
-            erasures::request('a.quiz = :quiz AND a.preview = 0', ['quiz' => $cm->instance]);
-        }
-    } catch (\Throwable $e) {
-        site::note('noting the attempts of a deleted quiz', $e);
-    }
 }
 
 /**

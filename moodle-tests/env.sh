@@ -134,7 +134,7 @@ es_extension() {
         return
     fi
     if [ -z "${EXAM_STREAM_SO:-}" ] || [ -z "${EXAM_STREAM_BIN:-}" ]; then
-        (cd "$repo" && cargo build --release -p exam-stream -p exam_stream >&2) || die "the extension does not build"
+        (cd "$repo" && cargo build --release --workspace --exclude exam-analysis >&2) || die "the extension does not build"
         target=${CARGO_TARGET_DIR:-$repo/target}/release
         EXAM_STREAM_SO=$target/libexam_stream.so EXAM_STREAM_BIN=$target/exam-stream
     fi
@@ -310,19 +310,35 @@ es_site() {
 # PHPUnit: Debian's package where it is the one Moodle asks for, else composer's.
 es_phpunit_tools() {
     [ -f "$site/vendor/autoload.php" ] && return
-    if phpunit --version 2>/dev/null | grep -q '^PHPUnit 9\.6'; then
+    wanted=$(sed -n 's#.*"phpunit/phpunit": *"^\([0-9]*\(\.[0-9]*\)\{0,1\}\).*#\1#p' "$site/composer.json")
+    if phpunit --version 2>/dev/null | grep -q "^PHPUnit $wanted\."; then
+        phpunit=$(readlink -f "$(command -v phpunit)")
+        libraries=$(dirname "$(dirname "$phpunit")")/share/php
         mkdir -p "$site/vendor/bin" "$site/vendor/phpunit/phpunit"
         echo '{}' > "$site/vendor/phpunit/phpunit/composer.json"
-        ln -sf "$(command -v phpunit)" "$site/vendor/bin/phpunit"
-        cat > "$site/vendor/autoload.php" <<'PHP'
+        ln -sf "$phpunit" "$site/vendor/bin/phpunit"
+        cat > "$site/vendor/autoload.php" <<PHP
 <?php
-require_once('/usr/share/php/PHPUnit/Autoload.php');
-require_once('/usr/share/php/org/bovigo/vfs/autoload.php');
+require_once('$libraries/PHPUnit/Autoload.php');
+require_once('$libraries/org/bovigo/vfs/autoload.php');
+// Composer's returns its loader, and from 5.1 on Moodle asks it this when it is installed.
+return new class {
+    public function isClassMapAuthoritative() { return true; }
+};
 PHP
     else
-        command -v composer >/dev/null || die "Moodle wants PHPUnit 9.6: install the package phpunit, or composer"
+        command -v composer >/dev/null || die "Moodle wants PHPUnit $wanted: install the package phpunit, or composer"
         (cd "$site" && composer install --no-interaction --quiet) || die "composer cannot install PHPUnit for Moodle"
     fi
+}
+
+# Moodle's suites start in an Australian locale, and from 5.1 on refuse to without one. It is
+# Debian's C.UTF-8 under that name where the machine has none: nothing here reads its words.
+es_locale() {
+    locale -a 2>/dev/null | grep -qi '^en_AU\.utf-\{0,1\}8$' && return
+    mkdir -p "$work/locale"
+    ln -sfn /usr/lib/locale/C.utf8 "$work/locale/en_AU.UTF-8"
+    export LOCPATH="$work/locale"
 }
 
 es_build_phpunit() {
@@ -336,8 +352,9 @@ es_build_phpunit() {
 
 es_phpunit() { # arguments for phpunit
     es_phpunit_tools
+    es_locale
     es_snapshot phpunit "$({ es_versions; es_plugin_key; } | es_hash)" es_build_phpunit
-    chown "$web" "$site"
+    chown "$web" "$site" "$code"
     es_php "$code/admin/tool/phpunit/cli/util.php" --buildconfig > "$work/log/phpunit-config.log" 2>&1 || die "phpunit.xml cannot be written"
     (cd "$site" && es_php vendor/bin/phpunit "$@")
 }
@@ -346,6 +363,7 @@ es_phpunit() { # arguments for phpunit
 es_phpunit_stock() {
     es_plugin none
     es_phpunit_tools
+    es_locale
     es_snapshot phpunit-stock "$(es_versions | es_hash)" es_build_phpunit
     es_php "$code/admin/tool/phpunit/cli/util.php" --buildconfig > "$work/log/phpunit-config.log" 2>&1 || die "phpunit.xml cannot be written"
     (cd "$site" && es_php vendor/bin/phpunit "$@")

@@ -35,7 +35,6 @@ require_once($options['moodle'] . '/vendor/autoload.php');
 require_once($CFG->libdir . '/testing/generator/lib.php');
 require_once($CFG->libdir . '/phpunit/classes/util.php');
 require_once($CFG->dirroot . '/mod/quiz/locallib.php');
-require_once($CFG->libdir . '/cronlib.php');
 
 \core\cron::setup_user(get_admin());
 
@@ -73,7 +72,8 @@ function contest_questions(): array {
  * Adds a quiz to the course.
  *
  * @param stdClass $course
- * @param array $spec 'name', 'questions' (each 'qtype:which' of core's test questions, or 'contest:…'),
+ * @param array $spec 'name', 'questions' (each 'qtype:which' of a type's test questions, [qtype, which, what differs in
+ *     it], or 'contest:…'),
  *     'perpage' (0: one page), 'stream' (false: the plugin is off), 'switches' ('name' => 0 or 1: see the plugin's class),
  *     and any field of the quiz
  * @return array quiz, cmid, and the slots' question types
@@ -93,7 +93,7 @@ function add_quiz(stdClass $course, array $spec): array {
     $category = $questions->create_question_category(['contextid' => $context->id, 'name' => $spec['name']]);
     $slots = [];
     foreach ($spec['questions'] as $i => $name) {
-        [$qtype, $which, $overrides] = contest_questions()[$name] ?? [...explode(':', $name), []];
+        [$qtype, $which, $overrides] = is_array($name) ? $name : contest_questions()[$name] ?? [...explode(':', $name), []];
         $question = $questions->create_question($qtype, $which, ['category' => $category->id] + $overrides);
         quiz_add_quiz_question($question->id, $quiz, $perpage ? intdiv($i, $perpage) + 1 : 1);
         $slots[$i + 1] = $qtype;

@@ -13,7 +13,7 @@ if [ "${1:-}" = full ]; then
     shift
 fi
 if [ -z "${EXAM_STREAM_SO:-}" ]; then
-    (cd "$root" && cargo build --release -p exam_stream -p exam-stream)
+    (cd "$root" && cargo build --release --workspace --exclude exam-analysis)
     EXAM_STREAM_SO=$target/release/libexam_stream.so
 fi
 export EXAM_STREAM_SO

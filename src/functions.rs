@@ -7,7 +7,7 @@ use std::ffi::{CString, c_char, c_int};
 use std::panic::AssertUnwindSafe;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use exam_record::AttemptKey;
 use ext_php_rs::args::Arg;
@@ -24,7 +24,7 @@ use ext_php_rs::zend::{BailoutGuard, ClassEntry, ExecuteData, run_handler};
 use ext_php_rs::zend_fastcall;
 
 use crate::convert::{self, Failure};
-use crate::{info, ini, process, reader};
+use crate::{info, ini, memory, process, reader};
 
 unsafe extern "C" {
     // Missing in the bindings; the same from PHP 8.0 to 8.5.
@@ -32,6 +32,7 @@ unsafe extern "C" {
     fn zend_argument_value_error(argument: u32, format: *const c_char, ...);
     fn zend_argument_type_error(argument: u32, format: *const c_char, ...);
     fn zend_zval_type_name(value: *const Zval) -> *const c_char;
+    fn zend_get_executed_filename() -> *const c_char;
     static spl_ce_RuntimeException: *mut ClassEntry;
 }
 
@@ -44,7 +45,7 @@ struct Thrown;
 type Outcome<T = ()> = Result<T, Thrown>;
 
 /// All functions of the module.
-pub fn all() -> [FunctionBuilder<'static>; 6] {
+pub fn all() -> [FunctionBuilder<'static>; 8] {
     [
         FunctionBuilder::new("exam_stream_put", exam_stream_put)
             .arg(Arg::new("stream", DataType::String))
@@ -73,6 +74,14 @@ pub fn all() -> [FunctionBuilder<'static>; 6] {
             false,
             false,
         ),
+        FunctionBuilder::new("exam_stream_remember", exam_stream_remember)
+            .arg(Arg::new("name", DataType::String))
+            .arg(Arg::new("value", DataType::String))
+            .arg(Arg::new("seconds", DataType::Double))
+            .returns(DataType::Bool, false, false),
+        FunctionBuilder::new("exam_stream_recall", exam_stream_recall)
+            .arg(Arg::new("name", DataType::String))
+            .returns(DataType::String, false, true),
     ]
 }
 
@@ -125,6 +134,8 @@ php_function!(exam_stream_flush, flush);
 php_function!(exam_stream_state, state);
 php_function!(exam_stream_board, board);
 php_function!(exam_stream_stats, stats);
+php_function!(exam_stream_remember, remember);
+php_function!(exam_stream_recall, recall);
 
 fn put(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     let (mut stream, mut record) = (ptr::null_mut::<zend_string>(), ptr::null_mut::<Zval>());
@@ -234,6 +245,64 @@ fn stats(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     parsed(unsafe { zend_parse_parameters(arguments(ex), c"".as_ptr()) })?;
     *retval = convert::decode(info::stats().to_string().as_bytes()).map_err(|_| Thrown)?;
     Ok(())
+}
+
+fn remember(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
+    let (mut name, mut value) = (ptr::null_mut::<zend_string>(), ptr::null_mut());
+    let mut seconds = 0.0_f64;
+    // SAFETY: the pointers match the letters: S a string, S another one, d a float.
+    parsed(unsafe {
+        zend_parse_parameters(
+            arguments(ex),
+            c"SSd".as_ptr(),
+            &mut name,
+            &mut value as *mut *mut zend_string,
+            &mut seconds,
+        )
+    })?;
+    // SAFETY: both are on the frame of this call.
+    let (name, value) = unsafe { (bytes(name), bytes(value)) };
+    let most = memory::MOST.as_secs_f64();
+    if name.is_empty() || name.len() > memory::NAME_BYTES {
+        let expected = format!("must have 1 to {} bytes", memory::NAME_BYTES);
+        return Err(value_error(1, &expected));
+    }
+    if value.len() > memory::VALUE_BYTES {
+        let expected = format!("must have at most {} bytes", memory::VALUE_BYTES);
+        return Err(value_error(2, &expected));
+    }
+    if !(0.0..=most).contains(&seconds) {
+        let expected = format!("must be a number of seconds from 0 to {most}");
+        return Err(value_error(3, &expected));
+    }
+    let now = Instant::now();
+    let until = now + Duration::from_secs_f64(seconds);
+    let name = of_caller(name);
+    retval.set_bool(process::memory().remember(&name, value, until, now));
+    Ok(())
+}
+
+fn recall(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
+    let mut name = ptr::null_mut::<zend_string>();
+    // SAFETY: the pointer matches the letter: S a string.
+    parsed(unsafe { zend_parse_parameters(arguments(ex), c"S".as_ptr(), &mut name) })?;
+    // SAFETY: on the frame of this call.
+    let name = of_caller(unsafe { bytes(name) });
+    // A copy, because PHP may bail out where it has no memory for its own.
+    let value = process::memory()
+        .recall(&name, Instant::now())
+        .map(<[u8]>::to_vec);
+    if let Some(value) = value {
+        retval.set_zend_string(ZendStr::new(value, false));
+    }
+    Ok(())
+}
+
+/// A name in the memory: that of the file whose code calls, then the name given.
+fn of_caller(name: &[u8]) -> Vec<u8> {
+    // SAFETY: in a function that PHP has called; the text is that of a live file name, or static.
+    let file = unsafe { std::ffi::CStr::from_ptr(zend_get_executed_filename()) };
+    [file.to_bytes_with_nul(), name].concat()
 }
 
 /// A delivery stream by the name given, or the one '' stands for.

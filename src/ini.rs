@@ -3,7 +3,9 @@
 //! Every entry is `PHP_INI_SYSTEM`: php.ini, `-d`, or `php_admin_value` of an
 //! FPM pool. A value PHP is given is checked when it is given; a bad one is a
 //! startup warning that names the entry and the fix, and the default stays in
-//! force, so that [`Config::read`] never meets one.
+//! force, so that [`Config::read`] never meets one. Only addresses have no
+//! default to send answers to instead: a bad one is kept, nothing can be sent to
+//! it, and the spool holds the records.
 //!
 //! FPM applies `php_admin_value` in the worker, after module startup: two pools
 //! of one master may have two spools. The settings are therefore read when a
@@ -35,6 +37,8 @@ struct Entry {
     name: &'static CStr,
     default: &'static CStr,
     check: Check,
+    /// Whether a bad value is kept, for records to wait in the spool until it is mended.
+    waits: bool,
 }
 
 const fn entry(name: &'static CStr, default: &'static CStr, check: Check) -> Entry {
@@ -42,13 +46,23 @@ const fn entry(name: &'static CStr, default: &'static CStr, check: Check) -> Ent
         name,
         default,
         check,
+        waits: false,
     }
 }
 
-static ENDPOINT: Entry = entry(c"exam_stream.endpoint", c"", |v| match v {
-    "" => Ok(()),
-    v if v.starts_with("http://") || v.starts_with("https://") => Ok(()),
-    _ => Err("empty (Amazon Data Firehose of the region) or a URL such as http://127.0.0.1:4573"),
+const fn address(name: &'static CStr, check: Check) -> Entry {
+    Entry {
+        waits: true,
+        ..entry(name, c"", check)
+    }
+}
+
+static ENDPOINT: Entry = address(c"exam_stream.endpoint", |v| {
+    if v.is_empty() || exam_delivery::check_endpoint(v).is_ok() {
+        Ok(())
+    } else {
+        Err("empty (Amazon Data Firehose of the region) or a URL such as http://127.0.0.1:4573")
+    }
 });
 static REGION: Entry = entry(c"exam_stream.region", c"", |v| {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -97,7 +111,7 @@ static SENDER: Entry = entry(c"exam_stream.sender", c"auto", |v| match v {
 static SHUTDOWN_MS: Entry = entry(c"exam_stream.shutdown_ms", c"1500", |v| {
     in_range(v.parse().ok(), 0, 60_000).ok_or("a number of milliseconds from 0 to 60000")
 });
-static STATE_URL: Entry = entry(c"exam_stream.state_url", c"", |v| {
+static STATE_URL: Entry = address(c"exam_stream.state_url", |v| {
     let known = [
         "redis",
         "rediss",
@@ -179,11 +193,20 @@ unsafe extern "C" fn on_modify(
     let Err(expected) = verdict else {
         return SUCCESS;
     };
+    let value = String::from_utf8_lossy(value);
+    let (shown, consequence) = match entry.waits {
+        true => (
+            without_password(&value),
+            "records wait in the spool until it is".to_owned(),
+        ),
+        false => (
+            value.into_owned(),
+            format!("using \"{}\"", entry.default.to_string_lossy()),
+        ),
+    };
     let message = format!(
-        "{} must be {expected}; got \"{}\", using \"{}\"",
+        "{} must be {expected}; got \"{shown}\", {consequence}",
         entry.name.to_string_lossy(),
-        String::from_utf8_lossy(value),
-        entry.default.to_string_lossy(),
     );
     let message = CString::new(message.replace('\0', "\\0")).unwrap_or_default();
     // SAFETY: a variadic printf of PHP with one string argument.
@@ -195,7 +218,7 @@ unsafe extern "C" fn on_modify(
             message.as_ptr(),
         );
     }
-    FAILURE
+    if entry.waits { SUCCESS } else { FAILURE }
 }
 
 unsafe extern "C" fn display_without_password(entry: *mut zend_ini_entry, _type: c_int) {
@@ -210,14 +233,13 @@ unsafe extern "C" fn display_without_password(entry: *mut zend_ini_entry, _type:
     unsafe { php_printf(c"%s".as_ptr(), shown.as_ptr()) };
 }
 
-/// `redis://user:secret@host` as `redis://***@host`.
+/// `redis://user:secret@host` as `redis://***@host`, and `user:secret@host` as `***@host`.
 pub fn without_password(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 <= at => {
-            format!("{}***{}", &url[..scheme + 3], &url[at..])
-        }
-        _ => url.to_owned(),
-    }
+    let Some(at) = url.rfind('@') else {
+        return url.to_owned();
+    };
+    let user = url.find("://").map_or(0, |scheme| scheme + 3).min(at);
+    format!("{}***{}", &url[..user], &url[at..])
 }
 
 /// Where the extension and its sender write what an administrator should read.

@@ -14,6 +14,7 @@
 //! | `functions` | the functions: arguments, errors, results |
 //! | `convert` | PHP values to JSON and back |
 //! | `reader` | `exam_stream_state()`, `exam_stream_board()`: the state store, asked on PHP's thread |
+//! | `memory` | `exam_stream_remember()`, `exam_stream_recall()`: a few strings for the next requests of this process |
 //! | `log` | where an administrator reads what went wrong |
 //! | `info` | `exam_stream_stats()` and phpinfo() |
 
@@ -23,6 +24,7 @@ mod info;
 mod ini;
 mod lifecycle;
 mod log;
+mod memory;
 mod process;
 mod reader;
 

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::ini::{self, Log};
 
@@ -24,9 +25,15 @@ pub fn report(log: &Log, message: &str) {
         let line = CString::new(format!("exam_stream: {message}").replace('\0', "\\0"));
         // SAFETY: a C string, on a PHP thread.
         unsafe { php_log_err_with_severity(line.unwrap_or_default().as_ptr(), libc::LOG_WARNING) };
-    } else if let Some(Ok(mut file)) = open(log) {
-        // A log that cannot be written has nobody left to tell.
-        let _ = file.write_all(format!("exam_stream: {message}\n").as_bytes());
+        return;
+    }
+    match open(log) {
+        None => {}
+        Some(Ok(mut file)) => {
+            // A log that cannot be written has nobody left to tell.
+            let _ = file.write_all(format!("exam_stream: {message}\n").as_bytes());
+        }
+        Some(Err(_)) => report(&Log::Php, message),
     }
 }
 
@@ -37,7 +44,26 @@ pub fn report(log: &Log, message: &str) {
 /// would stay locked in the child for ever. A line is one write to a file
 /// opened for appending, so lines of several processes do not mix.
 pub fn subscribe(log: &Log) {
-    let Some(Ok(file)) = open(log) else { return };
+    let file = match open(log) {
+        None => return,
+        Some(Ok(file)) => file,
+        Some(Err(error)) => {
+            // Asked again at each put while there is no spool; told once.
+            static TOLD: AtomicBool = AtomicBool::new(false);
+            if let Log::File(path) = log
+                && !TOLD.swap(true, Ordering::Relaxed)
+            {
+                let path = path.display();
+                let told = format!(
+                    "exam_stream.log {path} cannot be opened ({error}): PHP's error_log is used; \
+                     let this user write there, or name another file"
+                );
+                report(&Log::Php, &told);
+                subscribe(&Log::Php);
+            }
+            return;
+        }
+    };
     let subscriber = tracing_subscriber::fmt()
         .with_writer(Arc::new(file))
         .with_ansi(false)

@@ -23,6 +23,7 @@ use exam_spool::{Appended, Config as SpoolConfig, Spool, WriteError, Writer, pro
 
 use crate::ini::Config;
 use crate::log;
+use crate::memory::Memory;
 
 /// A segment's greatest size: a delivered one is deleted, so small enough to
 /// give room back soon, large enough to make files rarely.
@@ -47,6 +48,7 @@ pub struct Local {
     trouble: Mutex<Option<(String, SystemTime)>>,
     /// Records refused while there was no spool to count them in.
     refused: AtomicU64,
+    memory: Mutex<Memory>,
 }
 
 /// A spool in use.
@@ -81,6 +83,7 @@ pub fn local() -> &'static Local {
             opening: Mutex::default(),
             trouble: Mutex::default(),
             refused: AtomicU64::new(0),
+            memory: Mutex::default(),
         }));
         match LOCAL.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {
             // SAFETY: just made, never freed from here on.
@@ -156,6 +159,11 @@ pub fn trouble() -> (Option<(String, SystemTime)>, u64) {
     )
 }
 
+/// What the scripts of this process remember. Hold it for no call into PHP.
+pub fn memory() -> MutexGuard<'static, Memory> {
+    lock(&local().memory)
+}
+
 /// Keeps the environment as it is now. For MINIT.
 pub fn remember_environment() {
     *lock(&STARTUP_ENVIRONMENT) = environment();
@@ -197,6 +205,9 @@ impl Local {
 
     #[cold]
     fn open_first(&self) -> Option<&Open> {
+        if lock(&self.opening).is_some_and(|at| Instant::now() < at) {
+            return None;
+        }
         let config = Config::read();
         let aws = aws(&config);
         log::subscribe(&config.log);

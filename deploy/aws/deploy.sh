@@ -105,8 +105,13 @@ make_code_bucket() {
     fi
     run aws s3api put-public-access-block --bucket "$code_bucket" --public-access-block-configuration \
         BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true
+    case $region in
+    cn-*) partition=aws-cn ;;
+    us-gov-*) partition=aws-us-gov ;;
+    *) partition=aws ;;
+    esac
     run aws s3api put-bucket-policy --bucket "$code_bucket" --policy \
-        "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"TlsOnly\",\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"s3:*\",\"Resource\":[\"arn:aws:s3:::$code_bucket\",\"arn:aws:s3:::$code_bucket/*\"],\"Condition\":{\"Bool\":{\"aws:SecureTransport\":\"false\"}}}]}"
+        "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"TlsOnly\",\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"s3:*\",\"Resource\":[\"arn:$partition:s3:::$code_bucket\",\"arn:$partition:s3:::$code_bucket/*\"],\"Condition\":{\"Bool\":{\"aws:SecureTransport\":\"false\"}}}]}"
 }
 
 # CloudFormation sees new code by its name only, so the name is what is in it.
@@ -156,6 +161,7 @@ deploy() {
 
     run aws cloudformation deploy --stack-name "$stack" --template-file "$here/template.yaml" \
         --s3-bucket "$code_bucket" --s3-prefix template --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
+        --tags "project=exam-stream" "stack=$stack" \
         --parameter-overrides "$@"
 
     if [ "$analysis" = yes ]; then
@@ -224,8 +230,10 @@ delete() {
         bucket=$(output Bucket) table=$(output Table) key=$(output Key)
         [ -n "$bucket" ] || fail "there is no stack $stack here: see --stack and --region"
         [ "$table" != None ] || table=
+        say "With the stack go its queues, its logs, a cache with its state, and what Firehose has not"
+        say "written yet: wait a few minutes after the last answer."
+        [ "$with_data" = no ] || say "Every record of every exam in $bucket is deleted, for good${table:+, and the state in $table}."
         if [ "$yes" = no ]; then
-            [ "$with_data" = no ] || say "Every record of every exam in $bucket is deleted, for good."
             printf 'Type the name of the stack to delete it: ' >&2
             read -r typed
             [ "$typed" = "$stack" ] || fail "nothing was deleted"

@@ -53,6 +53,19 @@ final class observer {
     }
 
     /**
+     * An attempt or a preview was started, in a transaction that is not over. Whether its quiz streams may change.
+     *
+     * @param base $event
+     */
+    public static function attempt_exists(base $event): void {
+        try {
+            erasures::note('a.id = :attempt', ['attempt' => $event->objectid]);
+        } catch (\Throwable $e) {
+            site::note('noting an attempt', $e);
+        }
+    }
+
+    /**
      * An attempt or a preview was started.
      *
      * @param base $event
@@ -173,17 +186,12 @@ final class observer {
     }
 
     /**
-     * An attempt was deleted; its page may still be open, and the stream has it.
+     * An attempt was deleted; its page may still be open. The stream is told by a task, see {@see erasures}.
      *
      * @param base $event
      */
     public static function attempt_deleted(base $event): void {
         self::close($event->objectid);
-        try {
-            erasures::request_deleted((int) $event->objectid);
-        } catch (\Throwable $e) {
-            site::note('noting a deleted attempt', $e);
-        }
     }
 
     /**

@@ -40,6 +40,14 @@ $observers = [
         'internal' => false,
     ],
     [
+        'eventname' => '\mod_quiz\event\attempt_started',
+        'callback' => '\local_examstream\observer::attempt_exists',
+    ],
+    [
+        'eventname' => '\mod_quiz\event\attempt_preview_started',
+        'callback' => '\local_examstream\observer::attempt_exists',
+    ],
+    [
         'eventname' => '\mod_quiz\event\attempt_updated',
         'callback' => '\local_examstream\observer::attempt_updated',
         'internal' => false,

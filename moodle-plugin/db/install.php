@@ -23,8 +23,10 @@
  */
 
 /**
- * Makes the site's id and the door file, so that the first attempt page finds them.
+ * Makes the site's id and the door file, so that the first attempt page finds them. Attempts that are open may come into
+ * the stream from now on.
  */
 function xmldb_local_examstream_install(): void {
     \local_examstream\local\keys::publish();
+    \local_examstream\local\erasures::note("a.state IN ('inprogress', 'overdue')", []);
 }

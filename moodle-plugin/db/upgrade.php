@@ -60,6 +60,34 @@ function xmldb_local_examstream_upgrade($oldversion): bool {
         }
         upgrade_plugin_savepoint(true, 2026112302, 'local', 'examstream');
     }
+    if ($oldversion < 2026112800) {
+        $manager = $DB->get_manager();
+        $table = new xmldb_table('local_examstream_attempt');
+        $table->add_field('id', XMLDB_TYPE_INTEGER, '10', null, XMLDB_NOTNULL, XMLDB_SEQUENCE);
+        $table->add_field('site', XMLDB_TYPE_CHAR, '64', null, XMLDB_NOTNULL);
+        $table->add_field('attempt', XMLDB_TYPE_INTEGER, '10', null, XMLDB_NOTNULL);
+        $table->add_field('quiz', XMLDB_TYPE_INTEGER, '10', null, XMLDB_NOTNULL);
+        $table->add_field('timerequested', XMLDB_TYPE_INTEGER, '10');
+        $table->add_key('primary', XMLDB_KEY_PRIMARY, ['id']);
+        $table->add_index('attemptsite', XMLDB_INDEX_UNIQUE, ['attempt', 'site']);
+        $table->add_index('timerequested', XMLDB_INDEX_NOTUNIQUE, ['timerequested']);
+        if (!$manager->table_exists($table)) {
+            $manager->create_table($table);
+        }
+        \local_examstream\local\erasures::note('1 = 1', []);
+        // What was deleted before is known by its number only.
+        $list = new xmldb_table('local_examstream_erasure');
+        if ($manager->table_exists($list)) {
+            $DB->execute('INSERT INTO {local_examstream_attempt} (site, attempt, quiz, timerequested)
+                          SELECT e.site, e.attempt, 0, e.timecreated
+                            FROM {local_examstream_erasure} e
+                           WHERE NOT EXISTS (SELECT 1
+                                               FROM {local_examstream_attempt} a
+                                              WHERE a.site = e.site AND a.attempt = e.attempt)');
+            $manager->drop_table($list);
+        }
+        upgrade_plugin_savepoint(true, 2026112800, 'local', 'examstream');
+    }
     \local_examstream\local\keys::publish();
     return true;
 }

@@ -276,7 +276,7 @@ final class board_test extends stream_testcase {
      *
      * @return array ids of the student who is seen and of those who are not, and their attempts.
      */
-    private function groups(): array {
+    private function two_groups(): array {
         $this->exam(['groupmode' => SEPARATEGROUPS]);
         $generator = $this->getDataGenerator();
         [$seen, $unseen] = [[$this->student, $this->attempt], [$this->another_student(), $this->another_student()]];
@@ -296,7 +296,7 @@ final class board_test extends stream_testcase {
      * No reply of any kind tells of a student outside the viewer's groups.
      */
     public function test_separate_groups_hold_in_every_reply(): void {
-        [[$student, $attempt], $unseen] = $this->groups();
+        [[$student, $attempt], $unseen] = $this->two_groups();
         foreach ($unseen as [$other, $otherattempt]) {
             $this->ask_for_help($otherattempt, 'I am not yours');
         }
@@ -328,7 +328,7 @@ final class board_test extends stream_testcase {
      * A signal that tells whether answers are right waits for the end of the attempt.
      */
     public function test_no_signal_tells_of_right_answers_during_the_attempt(): void {
-        [[, $attempt]] = $this->groups();
+        [[, $attempt]] = $this->two_groups();
         $this->log_in('editingteacher');
         $row = ['correct' => 12, 'afterwards' => true];
         $this->put_record($attempt, 'signal', ['name' => 'fast_and_correct', 'row' => $row, 'revision' => 0]);
@@ -345,7 +345,7 @@ final class board_test extends stream_testcase {
      * A signal about the whole quiz speaks of students of other groups, too.
      */
     public function test_signals_about_the_quiz_are_for_those_who_see_all_groups(): void {
-        $this->groups();
+        $this->two_groups();
         $this->stream->behind = null;
         $now = site::now();
         $this->stream->records[] = ['v' => 1, 'id' => 'q1', 'type' => 'signal', 'ts' => $now, 'at' => $now, 'site' => site::id(),
@@ -359,7 +359,7 @@ final class board_test extends stream_testcase {
      * Separate groups and no group of one's own: nobody.
      */
     public function test_a_teacher_without_a_group_sees_nobody(): void {
-        $this->groups();
+        $this->two_groups();
         $this->log_in('teacher');
         $this->assertSame([], $this->ask()['rows']);
         $this->assertSame([], $this->ask_names()['students']);
@@ -440,7 +440,7 @@ final class board_test extends stream_testcase {
      */
     public function test_looking_asks_no_table_of_the_quiz(): void {
         global $DB;
-        $this->groups();
+        $this->two_groups();
         $this->ask();
         $reads = [];
         foreach ([0, 3] as $more) {

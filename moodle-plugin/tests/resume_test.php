@@ -21,6 +21,8 @@ use local_examstream\local\site;
 
 defined('MOODLE_INTERNAL') || die();
 
+global $CFG;
+require_once($CFG->dirroot . '/question/type/numerical/questiontype.php');
 require_once(__DIR__ . '/fixtures/stream_testcase.php');
 
 /**
@@ -48,16 +50,39 @@ final class resume_test extends stream_testcase {
                 'multichoice', 'two_of_four', ['choice0' => '1', 'choice1' => '0', 'choice2' => '1', 'choice3' => '0'],
             ],
             'numerical' => ['numerical', 'pi', ['answer' => '3,14 ']],
+            'numerical, with a menu of units' => [
+                'numerical', 'pi', ['answer' => '3.14', 'unit' => '100'], self::units(\qtype_numerical::UNITSELECT),
+            ],
+            'numerical, units as buttons' => [
+                'numerical', 'pi', ['answer' => '', 'unit' => '1'], self::units(\qtype_numerical::UNITRADIO),
+            ],
+            'numerical, unit typed' => ['numerical', 'pi', ['answer' => '314 cm'], self::units(\qtype_numerical::UNITINPUT)],
             'short answer' => ['shortanswer', 'frogtoad', ['answer' => ' Kröte <&> ']],
             'matching' => ['match', 'foursubq', ['sub0' => '1', 'sub1' => '3', 'sub2' => '0']],
             'essay, plain' => ['essay', 'plain', ['answer' => self::TEXT, 'answerformat' => FORMAT_PLAIN]],
             'essay, editor' => ['essay', 'editor', ['answer' => '<p>' . self::TEXT . '</p>', 'answerformat' => FORMAT_HTML]],
+            'essay, monospaced' => [
+                'essay', 'plain', ['answer' => "\tif (a < b) {\n\t}\0\x01\n", 'answerformat' => FORMAT_PLAIN],
+                ['responseformat' => 'monospaced'],
+            ],
             'drag words' => ['ddwtos', 'fox', null],
             'select words' => ['gapselect', 'missingchoiceno', null],
             'ordering' => ['ordering', 'moodle', null],
             'cloze' => ['multianswer', 'twosubq', ['sub1_answer' => self::TEXT, 'sub2_answer' => '1']],
+            'cloze, buttons and boxes' => [
+                'multianswer', 'twosubq', [
+                    'sub1_answer' => '1', 'sub2_choice0' => '1', 'sub2_choice1' => '0', 'sub2_choice2' => '1',
+                    'sub3_answer' => '3.1',
+                ],
+                ['questiontext' => [
+                    'text' => '{1:MULTICHOICE_V:=A~B} {1:MULTIRESPONSE:=A~=B~C} {1:NUMERICAL:=3:0.1}', 'format' => FORMAT_HTML,
+                ]],
+            ],
             'calculated' => ['calculated', 'mult', ['answer' => '12.5']],
             'calculated, simple' => ['calculatedsimple', 'sumwithvariants', ['answer' => '12.5']],
+            'calculated, one choice' => ['calculatedmulti', 'one', ['answer' => '1']],
+            'calculated, several choices' => ['calculatedmulti', 'several', ['choice0' => '1', 'choice1' => '0', 'choice2' => '1']],
+            'random short answers to match' => ['randomsamatch', 'any', ['sub0' => '2', 'sub1' => '1']],
             'drag onto image' => ['ddimageortext', 'xsection', null],
             'drag markers' => ['ddmarker', 'mkmap', null],
         ];
@@ -69,10 +94,16 @@ final class resume_test extends stream_testcase {
      * @param string $qtype
      * @param string $which
      * @param array|null $response
+     * @param array $overrides of the question.
      * @dataProvider qtypes
      */
-    public function test_answer_is_restored_byte_for_byte(string $qtype, string $which, ?array $response): void {
-        $this->start([[$qtype, $which]]);
+    public function test_answer_is_restored_byte_for_byte(
+        string $qtype,
+        string $which,
+        ?array $response,
+        array $overrides = []
+    ): void {
+        $this->start([[$qtype, $which, $overrides]]);
         $response ??= $this->usage()->get_question_attempt(1)->get_correct_response();
         $this->assertNotEmpty($response);
         $this->answer(1, $response);
@@ -88,6 +119,25 @@ final class resume_test extends stream_testcase {
         $steps = $this->usage()->get_question_attempt(1)->get_num_steps();
         $this->assertSame([], $this->resume());
         $this->assertSame($steps, $this->usage()->get_question_attempt(1)->get_num_steps());
+
+        // Moodle's autosave of what the restored page shows changes nothing, either.
+        $this->autosave([1 => $response], $this->field());
+        $this->assertSame(array_map(strval(...), $expected), $this->response(1));
+        $this->assertSame($steps, $this->usage()->get_question_attempt(1)->get_num_steps());
+    }
+
+    /**
+     * What makes a numerical question ask for units.
+     *
+     * @param int $display how they are asked for.
+     * @return array
+     */
+    private static function units(int $display): array {
+        return [
+            'unit' => ['m', 'cm'], 'multiplier' => ['1', '100'], 'nounits' => 2, 'unitsleft' => 0,
+            'unitrole' => \qtype_numerical::UNITGRADED, 'unitpenalty' => 0.1, 'multichoicedisplay' => $display,
+            'unitgradingtypes' => \qtype_numerical::UNITGRADEDOUTOFMARK,
+        ];
     }
 
     /**
@@ -303,6 +353,34 @@ final class resume_test extends stream_testcase {
         $this->answer(1, ['answer' => 'frog']);
         $this->setAdminUser();
         $this->assertSame([], $this->resume());
+    }
+
+    /**
+     * An attempt that Moodle prepared before the exam, as it does on request since 5.0, is one from its start on.
+     */
+    public function test_attempt_prepared_before_the_exam_is_restored_once_it_is_started(): void {
+        global $DB;
+        $this->start([['shortanswer', 'frogtoad']]);
+        $student = $this->getDataGenerator()->create_and_enrol(get_course($this->quiz->course), 'student');
+        $task = \mod_quiz\task\precreate_attempts::class;
+        if (class_exists($task)) {
+            $this->assertSame(1, $task::precreate_attempts_for_quiz($this->quiz->id, $this->quiz->course));
+            $prepared = $DB->get_record('quiz_attempts', ['userid' => $student->id], '*', MUST_EXIST);
+            $this->setUser($student);
+            local\resume_request::for_page('/mod/quiz/view.php');
+            $this->assertSame([], local\resume::attempt((int) $prepared->id));
+            $this->assertNotContains((int) $prepared->id, array_column($this->stream->of_type('started'), 'attempt'));
+        }
+        $this->setUser($student);
+        $quiz = \mod_quiz\quiz_settings::create($this->quiz->id, $student->id);
+        $this->student = $student;
+        $this->attempt = quiz_prepare_and_start_new_attempt($quiz, 1, false);
+        $this->assertSame($prepared->id ?? $this->attempt->id, $this->attempt->id);
+        $this->assertContains((int) $this->attempt->id, array_column($this->stream->of_type('started'), 'attempt'));
+        $this->turn_page();
+        $this->answer(1, ['answer' => 'frog']);
+        $this->assertSame([1], $this->resume());
+        $this->assertSame(['answer' => 'frog'], $this->response(1));
     }
 
     /**

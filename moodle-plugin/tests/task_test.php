@@ -113,7 +113,7 @@ final class task_test extends stream_testcase {
      * Runs what was queued, as cron does.
      */
     private function run_adhoc(): void {
-        while ($task = \core\task\manager::get_next_adhoc_task(time() + 1)) {
+        while ($task = \core\task\manager::get_next_adhoc_task($this->clock->time() + 1)) {
             \core\cron::setup_user(\core_user::get_user($task->get_userid()));
             $task->execute();
             \core\task\manager::adhoc_task_complete($task);
@@ -239,6 +239,28 @@ final class task_test extends stream_testcase {
     }
 
     /**
+     * Answers that arrive between submission and grading, two steps since Moodle 5.0, are graded.
+     */
+    public function test_answers_brought_in_before_the_grading_are_graded(): void {
+        $this->disappear(['overduehandling' => 'autosubmit']);
+        $this->let_time_run_out();
+        $attempt = quiz_attempt::create($this->attempt->id);
+        if (method_exists($attempt, 'process_submit')) {
+            $attempt->process_submit(time(), false);
+            $this->assertSame(quiz_attempt::SUBMITTED, quiz_attempt::create($this->attempt->id)->get_state());
+        } else {
+            $attempt->process_finish(time(), false);
+        }
+        $this->run_queued();
+        if (method_exists($attempt, 'process_submit')) {
+            quiz_attempt::create($this->attempt->id)->process_grade_submission(time());
+        }
+        $this->assertSame(quiz_attempt::FINISHED, quiz_attempt::create($this->attempt->id)->get_state());
+        $this->assertEqualsWithDelta(2.8, quiz_attempt::create($this->attempt->id)->get_sum_marks(), 0.001);
+        $this->assertTrue(closed::is_marked((int) $this->attempt->id));
+    }
+
+    /**
      * A student's own word is final: nothing is queued after it.
      */
     public function test_attempt_that_the_student_finished_is_left_alone(): void {
@@ -257,7 +279,7 @@ final class task_test extends stream_testcase {
         $this->let_time_run_out();
         $this->run_moodles();
         $this->stream->storeup = false;
-        $task = \core\task\manager::get_next_adhoc_task(time() + 1);
+        $task = \core\task\manager::get_next_adhoc_task($this->clock->time() + 1);
         try {
             $task->execute();
             $this->fail('The task must fail.');

@@ -2,6 +2,8 @@
 // second thoughts, attachments, and servers that fall over during the exam.
 
 import assert from 'node:assert/strict';
+import {existsSync} from 'node:fs';
+import {join} from 'node:path';
 import test from 'node:test';
 import {Browser, SEVEN, at, attemptOf, configure, makeQuiz, sleep, streamed, until, url} from './harness.mjs';
 
@@ -32,6 +34,9 @@ function behaviour(name, spec, run) {
         }
     });
 }
+
+/** The same for what takes its time, and has not been wrong. */
+const long = full ? behaviour : () => null;
 
 behaviour('network cut and restored: marked as not saved, then saved', {}, async({quiz, enter}) => {
     const browser = await enter();
@@ -188,7 +193,7 @@ behaviour('essay in the editor with an attachment: both are still there', {quiz:
         assert.match(await again.question(1).locator('textarea').inputValue(), /There was a frog\./);
     });
 
-behaviour('drag and drop, menus and embedded answers: captured and restored', {quiz: {questions: ['ddwtos:fox', 'ddimageortext:xsection',
+behaviour('drag and drop, menus, embedded answers and fields written by scripts: captured and restored', {quiz: {questions: ['ddwtos:fox', 'ddimageortext:xsection',
     'ddmarker:mkmap', 'gapselect:missingchoiceno', 'multianswer:twosubq', 'ordering:moodle', 'calculatedsimple:sumwithvariants']}},
 async({quiz, enter}) => {
     const browser = await enter();
@@ -216,7 +221,10 @@ async({quiz, enter}) => {
     await browser.question(5).locator('select').first().selectOption({index: 1});
     const items = browser.question(6).locator('.sortableitem, li[id^=ordering_item]');
     await drag(items.nth(0), items.nth(2));
-    await browser.question(7).locator('input[type=text]').first().fill('5.5');
+    // As code editors do: the field is written by a script, without an event.
+    await browser.question(7).locator('input[type=text]').first().evaluate(input => {
+        input.value = '5.5';
+    });
     const slots = [1, 2, 3, 4, 5, 6, 7];
     await browser.saved(slots);
     await sleep(500);
@@ -226,6 +234,62 @@ async({quiz, enter}) => {
     const again = await enter();
     assert.deepEqual(await again.readAll(quiz), before);
 });
+
+const EDITORS = {
+    atto: (browser, text) => browser.question(1).locator('.editor_atto_content').pressSequentially(text),
+    textarea: (browser, text) => browser.question(1).locator('textarea').pressSequentially(text),
+};
+
+long('an essay in the other editors: what is typed is captured and restored', {quiz: {questions: ['essay:editor']}},
+    async({enter}) => {
+        // From 5.0 on Atto is no part of Moodle.
+        const editors = Object.keys(EDITORS).filter(name => existsSync(join(process.env.ES_CODE, 'lib/editor', name)));
+        try {
+            for (const name of editors) {
+                configure({core: {texteditors: name}});
+                const browser = await enter();
+                await EDITORS[name](browser, `Typed in ${name}. `);
+                await browser.saved([1]);
+                await sleep(1000);
+                const before = await browser.read(1);
+                assert.match(before, new RegExp(`Typed in ${name}\\.`));
+                browser.kill();
+                const again = await enter();
+                assert.equal(await again.read(1), before);
+                again.kill();
+            }
+        } finally {
+            configure({core: {texteditors: 'tiny,textarea'}});
+        }
+    });
+
+long('pages in sequence: the answers of the open page come back', {quiz: {navmethod: 'sequential', perpage: 3}}, async({enter}) => {
+    const browser = await enter();
+    await browser.answer({slots: {1: 'truefalse'}}, 1);
+    await Promise.all([browser.page.waitForURL(/page=1/), browser.page.click('input[name=next]')]);
+    await browser.ready();
+    await browser.answer({slots: {5: 'shortanswer'}}, 5, 3);
+    await browser.saved([5]);
+    browser.kill();
+    const again = await enter();
+    assert.equal(await again.read(5), 'answer=frog 3');
+});
+
+long('sixty questions and a description on one page, answered offline: all are saved when the network is back',
+    {quiz: {questions: ['description:info', ...Array(60).fill('truefalse:true')]}}, async({quiz, enter}) => {
+        const browser = await enter();
+        await browser.network(false);
+        const slots = Object.keys(quiz.slots).slice(1);
+        for (const slot of slots) {
+            await browser.answer(quiz, slot, Number(slot));
+        }
+        await until('the last is marked', async() => await browser.mark(slots.at(-1)) === 'unsaved');
+        await browser.network(true);
+        await browser.saved(slots);
+        const before = await browser.readAll(quiz);
+        browser.kill();
+        assert.deepEqual(await (await enter()).readAll(quiz), before);
+    });
 
 behaviour('a preview is streamed and marked as one', {username: 'invigilator'}, async({quiz, enter}) => {
     const browser = await enter();
@@ -256,6 +320,7 @@ behaviour('answers in dispute with the server: full, a portal in between, one re
             full: {status: 503, headers: {'Retry-After': '1'}, contentType: 'application/json', body: '{"error":"full","saved":0}'},
             portal: {status: 200, contentType: 'text/html', body: '<html>Please log in to the Wi-Fi</html>'},
             bad: {status: 400, contentType: 'application/json', body: '{"error":"bad","index":0,"message":"no"}'},
+            unreadable: {status: 400, contentType: 'application/json', body: '{"error":"bad","index":-1,"message":"no"}'},
         };
         return replies[mode] ? route.fulfill(replies[mode]) : route.continue();
     });
@@ -269,6 +334,13 @@ behaviour('answers in dispute with the server: full, a portal in between, one re
     await browser.answer(quiz, 5, 1);
     await until('the refused one is marked', async() => await browser.mark(5) === 'refused');
     assert.equal(await browser.mark(4), 'saved');
+    // What cannot even be read stands in nobody's way.
+    mode = 'unreadable';
+    await browser.answer(quiz, 2, 1);
+    await until('it is marked', async() => await browser.mark(2) === 'refused');
+    mode = '';
+    await browser.answer(quiz, 1);
+    await browser.saved([1, 4]);
 });
 
 behaviour('an answer over the record limit is said to be too large, and the quiz goes on', {}, async({quiz, enter}) => {

@@ -41,6 +41,14 @@ test('a student has one row, that of the latest attempt', () => {
     assert.equal(made.view(ALL, 1001).rows[0].row.attempt, 9);
 });
 
+test('an attempt that was erased takes its row along; the student has that of the attempt before', () => {
+    const made = model([student(1, 'A'), student(2, 'B')], [row(7, 1), row(9, 1, {answered: 2}), row(8, 2)]);
+    made.apply({rows: [{attempt: 9, erased: true}, {attempt: 8, erased: true}, {attempt: 4, erased: true}], signals: {}});
+    const left = made.view(ALL, 1001).rows;
+    assert.deepEqual(left.map(entry => entry.row?.attempt), [7, undefined]);
+    assert.deepEqual(left.map(entry => entry.status), ['here', 'notstarted']);
+});
+
 test('a store that has forgotten everything takes the rows along, not the students', () => {
     const made = model([student(1, 'A'), student(2, 'B')], [row(7, 1), row(8, 2)]);
     made.apply({rows: [row(8, 2)], signals: {}, reset: true});

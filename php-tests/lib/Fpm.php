@@ -7,6 +7,7 @@ namespace ExamStream\Tests;
 final class Fpm extends Process
 {
     private string $dir;
+    private string $scripts;
 
     /**
      * @param array<string, array<string, string>> $pools pool name => directives
@@ -15,6 +16,7 @@ final class Fpm extends Process
     public function __construct(Scratch $scratch, array $pools, array $ini)
     {
         $this->dir = $scratch->dir('fpm');
+        $this->scripts = $scratch->scripts();
         $config = "[global]\nerror_log = {$this->dir}/fpm.log\ndaemonize = no\nlog_level = notice\n";
         foreach ($pools as $name => $directives) {
             $directives += [
@@ -70,8 +72,7 @@ final class Fpm extends Process
      */
     public function start(string $script, array $query = [], string $pool = 'www', float $timeout = 180.0)
     {
-        $path = dirname(__DIR__) . "/scripts/$script.php";
-        return FastCgi::send($this->socket($pool), $path, array_map('strval', $query), $timeout);
+        return FastCgi::send($this->socket($pool), "{$this->scripts}/$script.php", array_map('strval', $query), $timeout);
     }
 
     /**

@@ -32,7 +32,7 @@ final class Moto extends Process
         $venv = (getenv('XDG_CACHE_HOME') ?: getenv('HOME') . '/.cache') . '/exam-stream/moto';
         if (!is_executable("$venv/bin/moto_server")) {
             fwrite(STDERR, "\ninstalling moto[server] into $venv\n");
-            exec('python3 -m venv ' . escapeshellarg($venv) . ' && ' . escapeshellarg("$venv/bin/pip") . " install -q 'moto[server]' 2>&1", $out, $code);
+            exec('python3 -m venv --clear ' . escapeshellarg($venv) . ' && ' . escapeshellarg("$venv/bin/pip") . " install -q 'moto[server]' 2>&1", $out, $code);
             if ($code !== 0) {
                 fwrite(STDERR, implode("\n", $out) . "\n");
                 return null;

@@ -23,6 +23,20 @@ final class Scratch
         return $dir;
     }
 
+    /** php-tests/scripts, where the web server's user can read them: a clone below /root it cannot enter. */
+    public function scripts(): string
+    {
+        $dir = "{$this->path}/scripts";
+        if (!is_dir($dir)) {
+            mkdir($dir, 0755);
+            foreach (glob(dirname(__DIR__) . '/scripts/*.php') as $script) {
+                copy($script, "$dir/" . basename($script));
+                chmod("$dir/" . basename($script), 0644);
+            }
+        }
+        return $dir;
+    }
+
     /** A directory of the user the web server's workers run as. */
     public function webDir(string $name): string
     {

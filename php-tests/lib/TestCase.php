@@ -23,10 +23,13 @@ abstract class TestCase extends \PHPUnit\Framework\TestCase
             $process->stop();
         }
         $this->processes = [];
-        if ($this->getStatus() === \PHPUnit\Runner\BaseTestRunner::STATUS_PASSED) {
+        // PHPUnit 9 is Debian 12's and Ubuntu 24.04's, 11 is Debian 13's.
+        $named = method_exists($this, 'status');
+        $passed = $named ? $this->status()->isSuccess() : $this->getStatus() === \PHPUnit\Runner\BaseTestRunner::STATUS_PASSED;
+        if ($passed) {
             $this->scratch->remove();
         } else {
-            fwrite(STDERR, "\n{$this->getName()}: files kept in {$this->scratch->path}\n");
+            fwrite(STDERR, sprintf("\n%s: files kept in %s\n", $named ? $this->nameWithDataSet() : $this->getName(), $this->scratch->path));
         }
     }
 

@@ -39,7 +39,7 @@ final class BoardTest extends TestCase
             return [$empty, $all, $none, exam_stream_board("here", 3, $all["version"]), exam_stream_board("here", 3, 0)];',
             $this->withRedis($this->redis()),
         );
-        $this->assertSame(['version' => 0, 'more' => false, 'reset' => false, 'signals' => [], 'rows' => []], $empty);
+        $this->assertSame(['version' => 0, 'more' => false, 'reset' => false, 'signals' => [], 'rows' => [], 'erased' => []], $empty);
         $this->assertSame([7, 8], array_keys($all['rows']));
         $this->assertSame(
             ['attempt' => 7, 'student_id' => 507, 'usage' => 70, 'preview' => false, 'word' => 's10', 'flags' => '01', 'answered' => 1,
@@ -49,7 +49,7 @@ final class BoardTest extends TestCase
         );
         $this->assertSame([true, 's2'], [$all['rows'][8]['preview'], $all['rows'][8]['word']]);
         $this->assertStringNotContainsString('secret', json_encode($all));
-        $this->assertSame(['version' => $all['version'], 'more' => false, 'reset' => false, 'signals' => [], 'rows' => []], $none);
+        $this->assertSame(['version' => $all['version'], 'more' => false, 'reset' => false, 'signals' => [], 'rows' => [], 'erased' => []], $none);
         $this->assertSame([[7], 's20'], [array_keys($delta['rows']), $delta['rows'][7]['word']]);
         $this->assertGreaterThan($all['version'], $delta['version']);
         $this->assertEqualsCanonicalizing([7, 8], array_keys($again['rows']));
@@ -104,6 +104,23 @@ final class BoardTest extends TestCase
         $this->assertSame([false, true, false], array_column([$before, $after, $then], 'reset'));
         $this->assertSame([8], array_keys($after['rows']));
         $this->assertSame([], $then['rows']);
+    }
+
+    public function testAnErasedAttemptIsTakenFromOpenBoardsAndHasNoState(): void
+    {
+        [$known, $before, $after, $first, $state] = $this->php(
+            self::TOOLS . 'answer(7, 1, 1, "the secret answer"); answer(8, 1, 1, "x"); folded();
+            $known = exam_stream_state("here", 7); $before = exam_stream_board("here", 3);
+            exam_stream_put("", ["v" => 1, "id" => "7-erased", "type" => "erased", "ts" => 1700000100, "site" => "here", "quiz" => 3, "attempt" => 7]);
+            folded(); answer(7, 1, 2, "late"); folded();
+            return [$known, $before, exam_stream_board("here", 3, $before["version"]), exam_stream_board("here", 3), exam_stream_state("here", 7)];',
+            $this->withRedis($this->redis()),
+        );
+        $this->assertSame('the secret answer', $known['slots'][1]['fields']['answer']);
+        $this->assertSame([7, 8], array_keys($before['rows']));
+        $this->assertSame([[], [7]], [$after['rows'], $after['erased']]);
+        $this->assertSame([[8], []], [array_keys($first['rows']), $first['erased']]);
+        $this->assertNull($state);
     }
 
     public function testAStoreThatIsGoneOrHangsIsAnExceptionInTime(): void

@@ -37,6 +37,69 @@ final class FunctionsTest extends TestCase
         );
     }
 
+    public function testAProcessRemembersForSeconds(): void
+    {
+        $remembered = $this->php(
+            'return [exam_stream_recall("a"), exam_stream_remember("a", "1\0\xff", 9), exam_stream_remember("b", "", 0.05),
+                exam_stream_recall("b"), usleep(100000), exam_stream_recall("b"), bin2hex(exam_stream_recall("a")),
+                exam_stream_remember("a", "2", 60), exam_stream_recall("a"), exam_stream_remember("a", "", 0), exam_stream_recall("a")];',
+            $this->settings(null, ['sender' => 'off']),
+        );
+        $this->assertSame([null, true, true, '', null, null, '3100ff', true, '2', true, null], $remembered);
+    }
+
+    public function testAForkedProcessHasAMemoryOfItsOwn(): void
+    {
+        $remembered = $this->php(
+            'exam_stream_remember("a", "parent", 9);
+            if (!($pid = pcntl_fork())) {
+                $inherited = exam_stream_recall("a");
+                exam_stream_remember("a", "child", 9);
+                posix_kill(getmypid(), $inherited === null && exam_stream_recall("a") === "child" ? SIGUSR1 : SIGKILL);
+            }
+            pcntl_waitpid($pid, $status);
+            return [pcntl_wtermsig($status) === SIGUSR1, exam_stream_recall("a")];',
+            $this->settings(null, ['sender' => 'off']),
+        );
+        $this->assertSame([true, 'parent'], $remembered);
+    }
+
+    public function testAFileRecallsOnlyWhatItsOwnCodeRemembered(): void
+    {
+        $recalled = $this->php(
+            'foreach (["one", "two"] as $file) {
+                file_put_contents($path = sys_get_temp_dir() . "/" . $file . getmypid() . ".php", "<?php return [
+                    fn() => exam_stream_remember(\'a\', \'$file\', 9), fn() => exam_stream_recall(\'a\')];");
+                [$remember[], $recall[]] = include $path;
+                unlink($path);
+            }
+            exam_stream_remember("a", "here", 9);
+            $remember[0]();
+            return [$recall[0](), $recall[1](), exam_stream_recall("a"), call_user_func("exam_stream_recall", "a")];',
+            $this->settings(null, ['sender' => 'off']),
+        );
+        $this->assertSame(['one', null, 'here', 'here'], $recalled);
+    }
+
+    public function testAMemoryHasBounds(): void
+    {
+        $this->assertSame([true, false], $this->call('(function () {
+            for ($i = 0; $i < 64; $i++) { $last = exam_stream_remember("name $i", str_repeat("x", 4096), 9); }
+            return [$last, exam_stream_remember("one more", "", 9)]; })()'));
+        foreach ([
+            'exam_stream_remember("", "", 1)' => '($name) must have 1 to 256 bytes',
+            'exam_stream_remember(str_repeat("x", 257), "", 1)' => '($name) must have 1 to 256 bytes',
+            'exam_stream_remember("a", str_repeat("x", 4097), 1)' => '($value) must have at most 4096 bytes',
+            'exam_stream_remember("a", "", -1)' => '($seconds) must be a number of seconds from 0 to 60',
+            'exam_stream_remember("a", "", 61)' => '($seconds) must be a number of seconds from 0 to 60',
+            'exam_stream_remember("a", "", NAN)' => '($seconds) must be a number of seconds from 0 to 60',
+        ] as $expression => $expected) {
+            [$class, $message] = $this->call($expression);
+            $this->assertSame('ValueError', $class, $expression);
+            $this->assertStringContainsString($expected, $message);
+        }
+    }
+
     public function testAStringAndAnArrayAreAccepted(): void
     {
         $this->assertTrue($this->call('exam_stream_put("exam", \'{"id":"1"}\')'));
@@ -60,6 +123,7 @@ final class FunctionsTest extends TestCase
             'two values' => ['exam_stream_put("exam", "{} {}")', 'ValueError', 'not one JSON value'],
             'a line break in a string' => ['exam_stream_put("exam", "\"a\nb\"")', 'ValueError', 'not one JSON value'],
             'not UTF-8' => ['exam_stream_put("exam", "\"\xff\"")', 'ValueError', 'not UTF-8'],
+            'a byte order mark' => ['exam_stream_put("exam", "\xef\xbb\xbf{}")', 'ValueError', 'a byte order mark'],
             'too long' => ['exam_stream_put("exam", json_encode(str_repeat("x", 262143)))', 'ValueError', '262144'],
             'too long as array' => ['exam_stream_put("exam", [str_repeat("x", 262144)])', 'ValueError', '262144'],
             'integer' => ['exam_stream_put("exam", 5)', 'TypeError', '($record) must be of type array|string, int given'],
@@ -85,6 +149,7 @@ final class FunctionsTest extends TestCase
     }
 
     /** @dataProvider refused */
+    #[\PHPUnit\Framework\Attributes\DataProvider('refused')]
     public function testRefuses(string $expression, string $class, string $message): void
     {
         $thrown = $this->call($expression);

@@ -3,13 +3,12 @@ declare(strict_types=1);
 
 namespace ExamStream\Tests;
 
-/** A bad setting is a startup warning that names it and the fix; the default stays in force. */
+/** A bad setting is a startup warning that names it and the fix; the default stays in force, but for addresses. */
 final class SettingsTest extends TestCase
 {
     public static function bad(): array
     {
         return [
-            ['endpoint', 'firehose.eu-west-1.amazonaws.com', ''],
             ['region', 'Europe!', ''],
             ['stream', 'two words', ''],
             ['spool_dir', 'relative', '/var/lib/exam-stream/spool'],
@@ -20,13 +19,13 @@ final class SettingsTest extends TestCase
             ['aggregate_bytes', '2M', '64K'],
             ['sender', 'on', 'auto'],
             ['shutdown_ms', '1e3', '1500'],
-            ['state_url', 'localhost:6379', ''],
             ['state_timeout_ms', '0', '150'],
             ['log', 'relative.log', 'error_log'],
         ];
     }
 
     /** @dataProvider bad */
+    #[\PHPUnit\Framework\Attributes\DataProvider('bad')]
     public function testABadValueIsAWarningAndTheDefaultIsUsed(string $name, string $value, string $default): void
     {
         $process = $this->phpProcess("return ini_get('exam_stream.$name');", [$name => $value, 'display_errors' => '0', 'log_errors' => '1']);
@@ -35,6 +34,50 @@ final class SettingsTest extends TestCase
         $warning = file_get_contents($process->log);
         $this->assertStringContainsString("exam_stream.$name must be ", $warning);
         $this->assertStringContainsString("got \"$value\", using \"$default\"", $warning);
+    }
+
+    public static function badAddresses(): array
+    {
+        return [
+            ['endpoint', 'firehose.eu-west-1.amazonaws.com', 'firehose.eu-west-1.amazonaws.com', 'is not a URL'],
+            ['endpoint', 'http://127.0.0.1:99999', 'http://127.0.0.1:99999', 'is not a URL'],
+            ['state_url', 'localhost:6379', 'localhost:6379', 'the state URL is not usable'],
+            ['state_url', 'user:geheim@localhost:6379', '***@localhost:6379', 'the state URL is not usable'],
+        ];
+    }
+
+    /** @dataProvider badAddresses */
+    #[\PHPUnit\Framework\Attributes\DataProvider('badAddresses')]
+    public function testABadAddressIsAWarningAndRecordsWaitForItsMending(string $name, string $value, string $shown, string $trouble): void
+    {
+        $firehose = $this->firehose();
+        $redis = $this->redis();
+        $good = $this->settings($firehose, ['state_url' => $redis->url, 'shutdown_ms' => 100]);
+        $process = $this->phpProcess(
+            'exam_stream_put("", \'{"id":"1"}\'); $end = microtime(true) + 5;
+            do { usleep(10000); $stats = exam_stream_stats(); $said = $stats["last_error"] . $stats["fold_hold"]; } while ($said === "" && microtime(true) < $end);
+            return [$said, min($stats["delivered"], $stats["folded"])];',
+            [$name => $value, 'error_log' => '', 'display_errors' => '0'] + $good,
+        );
+        $process->wait(15);
+        $warning = file_get_contents($process->log);
+        $this->assertStringContainsString("exam_stream.$name must be ", $warning);
+        $this->assertStringContainsString("got \"$shown\", records wait in the spool", $warning);
+        [$said, $passed] = json_decode(file_get_contents($process->log . '.out'));
+        $this->assertStringContainsString($trouble, $said);
+        $this->assertStringNotContainsString('geheim', $warning . $said);
+        $this->assertSame(0, $passed);
+
+        $stats = $this->php('exam_stream_put("", \'{"id":"2"}\'); exam_stream_flush(10); $end = microtime(true) + 10;
+            do { usleep(10000); $stats = exam_stream_stats(); } while ($stats["folded"] < 2 && microtime(true) < $end); return $stats;', $good);
+        $this->assertSame([2, 2], [$stats['delivered'], $stats['folded']]);
+    }
+
+    public function testALogThatCannotBeOpenedIsToldInPhpsOwn(): void
+    {
+        $this->php('return exam_stream_put("", "{}");', $this->settings(null, ['log' => '/nonexistent/exam.log', 'shutdown_ms' => 0]));
+        $log = file_get_contents($this->scratch->path . '/php.log');
+        $this->assertStringContainsString('exam_stream.log /nonexistent/exam.log cannot be opened', $log);
     }
 
     public function testSizesTakeSuffixes(): void

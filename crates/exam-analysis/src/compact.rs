@@ -5,16 +5,19 @@
 //! The new file takes the place of the old one at once. Lines are left where they are: retention
 //! decides about them, and what Parquet holds it keeps when they are gone.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use datafusion::arrow::array::{AsArray, RecordBatch, UInt32Array};
-use datafusion::arrow::compute::{concat_batches, take_record_batch};
+use datafusion::arrow::array::{AsArray, BooleanArray, RecordBatch, UInt32Array};
+use datafusion::arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use datafusion::arrow::datatypes::Int64Type;
 use datafusion::common::DataFusionError;
+use exam_record::{About, Erasure};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
@@ -70,15 +73,95 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Held by who writes Parquet: two would write into one file.
-fn lock(dir: &Path) -> anyhow::Result<File> {
-    let root = dir.join("parquet");
-    fs::create_dir_all(&root).with_context(|| root.display().to_string())?;
-    let path = root.join("_lock");
-    let lock = File::create(&path).with_context(|| path.display().to_string())?;
-    flock(&lock, FlockOperation::NonBlockingLockExclusive)
-        .with_context(|| format!("another compact is at work in {}", root.display()))?;
+/// Nobody else writes Parquet while this is held.
+pub fn lock(dir: &Path) -> anyhow::Result<File> {
+    let dir = dir.join("parquet");
+    fs::create_dir_all(&dir)?;
+    let lock = File::create(dir.join(".lock"))?;
+    flock(&lock, FlockOperation::LockExclusive)?;
     Ok(lock)
+}
+
+fn writer(file: File) -> anyhow::Result<ArrowWriter<File>> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .build();
+    Ok(ArrowWriter::try_new(
+        file,
+        events::schema(),
+        Some(properties),
+    )?)
+}
+
+/// Ends a file that holds these parts' lines, and puts it in the place of `target`'s.
+fn finish(
+    mut writer: ArrowWriter<File>,
+    parts: &BTreeMap<String, u64>,
+    new: &Path,
+    target: &Path,
+) -> anyhow::Result<()> {
+    writer.append_key_value_metadata(KeyValue::new(PARTS.into(), serde_json::to_string(parts)?));
+    let file = writer.into_inner()?;
+    file.sync_all()?;
+    fs::rename(new, target.join(FILE))?;
+    File::open(target)?.sync_all()?;
+    Ok(())
+}
+
+/// Writes an hour's Parquet again without the rows about them; returns how many these are. The file
+/// goes on to name the lines it was made of, so that none is taken up again.
+pub fn erase(dir: &Path, hour: &Hour, whose: &Erasure, dry_run: bool) -> anyhow::Result<u64> {
+    let schema = events::schema();
+    let columns = ["site", "attempt", "student_id"].map(|name| schema.index_of(name));
+    let [site, attempt, student] = columns;
+    let mut theirs = 0;
+    let columns = Projection::new([site?, attempt?, student?]);
+    hour.read_parquet(&columns, &mut |batch| {
+        theirs += others(&batch, whose)?.false_count() as u64;
+        Ok(())
+    })?;
+    if theirs == 0 || dry_run {
+        return Ok(theirs);
+    }
+    let target = dir.join("parquet").join(&hour.dir);
+    let new = target.join(format!("{FILE}.tmp"));
+    let file = File::create(&new)?;
+    if let Some(old) = &hour.parquet {
+        let about = fs::metadata(old)?;
+        fs::set_permissions(&new, about.permissions())?;
+        // Root works for the owner of what is there; whoever else runs this is the owner.
+        let _ = std::os::unix::fs::fchown(&file, Some(about.uid()), Some(about.gid()));
+    }
+    let mut writer = writer(file)?;
+    hour.read_parquet(&Projection::all(), &mut |batch| {
+        let kept = filter_record_batch(&batch, &others(&batch, whose)?)?;
+        writer.write(&kept).map_err(external)
+    })?;
+    finish(writer, &hour.covered()?, &new, &target)?;
+    Ok(theirs)
+}
+
+/// Which rows are about nobody of them.
+fn others(batch: &RecordBatch, whose: &Erasure) -> Result<BooleanArray, DataFusionError> {
+    let column =
+        |name| Ok::<_, DataFusionError>(batch.column(batch.schema().index_of(name)?).clone());
+    let (site, attempt, student) = (column("site")?, column("attempt")?, column("student_id")?);
+    let site = site.as_string::<i32>();
+    let (attempt, student) = (
+        attempt.as_primitive::<Int64Type>(),
+        student.as_primitive::<Int64Type>(),
+    );
+    let rows = site.iter().zip(attempt.iter().zip(student));
+    let others = rows.map(|(site, (attempt, student))| {
+        Some(!whose.has(&About {
+            site: site.map(str::to_owned),
+            attempt,
+            student,
+            ..About::default()
+        }))
+    });
+    Ok(others.collect())
 }
 
 /// Writes an hour's Parquet, unless it holds all there is; returns how many rows it has.
@@ -88,11 +171,7 @@ pub fn compact(dir: &Path, hour: &Hour) -> anyhow::Result<Option<u64>> {
     let target = dir.join("parquet").join(&hour.dir);
     fs::create_dir_all(&target)?;
     let new = target.join(format!("{FILE}.tmp"));
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-        .set_max_row_group_row_count(Some(ROW_GROUP))
-        .build();
-    let mut writer = ArrowWriter::try_new(File::create(&new)?, events::schema(), Some(properties))?;
+    let mut writer = writer(File::create(&new)?)?;
     let mut ids = HashSet::new();
     let mut rows = 0;
     hour.read_parquet(&projection, &mut |batch| {
@@ -129,10 +208,6 @@ pub fn compact(dir: &Path, hour: &Hour) -> anyhow::Result<Option<u64>> {
     }
     write(&mut waiting)?;
     debug_assert!(rows >= before);
-    writer.append_key_value_metadata(KeyValue::new(PARTS.into(), serde_json::to_string(&parts)?));
-    let file = writer.into_inner()?;
-    file.sync_all()?;
-    fs::rename(&new, target.join(FILE))?;
-    File::open(&target)?.sync_all()?;
+    finish(writer, &parts, &new, &target)?;
     Ok(Some(rows))
 }

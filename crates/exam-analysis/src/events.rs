@@ -2,8 +2,8 @@
 //!
 //! What it promises: any JSON object with a time of its own is an event; a member of another type
 //! than its column's is NULL; the same line gives the same row, whoever reads it. What it refuses:
-//! lines that are no JSON object or have no time, and records of the type `signal`, which queries
-//! made. They are counted.
+//! lines that are no JSON object or have no time, and records of the types `signal`, which queries
+//! made, and `erased`, which are about what is kept. They are counted.
 
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
@@ -194,6 +194,7 @@ pub struct Skipped {
     /// Without a time of their own.
     pub untimed: u64,
     pub signals: u64,
+    pub erased: u64,
 }
 
 impl std::ops::AddAssign for Skipped {
@@ -201,6 +202,7 @@ impl std::ops::AddAssign for Skipped {
         self.malformed += other.malformed;
         self.untimed += other.untimed;
         self.signals += other.signals;
+        self.erased += other.erased;
     }
 }
 
@@ -264,6 +266,10 @@ fn read_piece(text: &[u8], projection: &Projection) -> Rows {
         }
         if raw[Member::Type as usize] == Some(br#""signal""#) {
             skipped.signals += 1;
+            continue;
+        }
+        if raw[Member::Type as usize] == Some(br#""erased""#) {
+            skipped.erased += 1;
             continue;
         }
         let Some(time) = event_time(&raw) else {
@@ -577,6 +583,7 @@ mod tests {
             malformed: 2,
             untimed: 2,
             signals: 1,
+            erased: 0,
         };
         assert_eq!(rows.skipped, skipped);
     }

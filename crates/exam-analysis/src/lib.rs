@@ -11,6 +11,7 @@
 //! | [`run`] | `exam-analyse run`: watermarks, windows, restatement, results |
 //! | [`query`] | `exam-analyse query`: one SELECT over cold storage |
 //! | [`compact`] | `exam-analyse compact`: lines to Parquet |
+//! | [`erase`] | `exam-analyse erase`: what was made of lines that are erased |
 //! | [`report`] | `exam-analyse report`: an exam as a page |
 //! | [`similarity`] | `exam-analyse similarity`: answers that are alike |
 //!
@@ -24,6 +25,7 @@ pub mod compact;
 pub mod datafusion_engine;
 pub mod dialect;
 pub mod engine;
+pub mod erase;
 pub mod events;
 mod functions;
 mod key;

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::{Parser, Subcommand};
-use exam_analysis::{compact, query, report, run, similarity};
+use exam_analysis::{compact, erase, query, report, run, similarity};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 /// SQL over the stream of exam records
 #[derive(Parser)]
@@ -23,6 +25,7 @@ enum Command {
     Run(run::Args),
     Query(query::Args),
     Compact(compact::Args),
+    Erase(erase::Args),
     Report(report::Args),
     Similarity(similarity::Args),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Query(args) => query::run(args),
         Command::Compact(args) => compact::run(args),
+        Command::Erase(args) => erase::run(args),
         Command::Report(args) => report::run(args),
         Command::Similarity(args) => similarity::run(args),
     };
@@ -60,12 +64,20 @@ fn main() -> ExitCode {
 
 /// Log lines on stderr; `EXAM_STREAM_LOG` filters them, as in `debug` or `warn`.
 fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
-        .with_env_var("EXAM_STREAM_LOG")
-        .from_env_lossy();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
-    log.with_ansi(io::stderr().is_terminal()).init();
+    let asked = std::env::var("EXAM_STREAM_LOG").unwrap_or_default();
+    let filter = match asked.parse::<Targets>() {
+        Ok(filter) => filter,
+        Err(error) => {
+            if !asked.is_empty() {
+                eprintln!(
+                    "EXAM_STREAM_LOG={asked} is no filter like debug or warn,hyper=info ({error}): info is taken"
+                );
+            }
+            Targets::new().with_default(tracing::Level::INFO)
+        }
+    };
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry().with(log).with(filter).init();
 }

@@ -13,7 +13,6 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::http::Request;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use bytes::Bytes;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -65,6 +64,20 @@ impl ResolveDns for Resolver {
     }
 }
 
+/// An error and what is behind it, each cause once: many say that of the one behind them as well.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
 /// A connector with its pool of connections; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Http(pub SharedHttpConnector);
@@ -74,7 +87,7 @@ impl Http {
         let context = tls::TlsContext::builder()
             .with_trust_store(roots)
             .build()
-            .map_err(|e| format!("TLS: {}", DisplayErrorContext(e)))?;
+            .map_err(|e| format!("TLS: {}", causes(&e)))?;
         let mut builder = Connector::builder();
         builder
             .set_connector_settings(Some(
@@ -104,11 +117,10 @@ impl Http {
 
     /// Status and body.
     pub(crate) async fn answer(&self, request: Request) -> Result<(u16, Bytes), String> {
-        let why = |e: &dyn std::error::Error| DisplayErrorContext(e).to_string();
-        let response = self.0.call(request).await.map_err(|e| why(&e))?;
+        let response = self.0.call(request).await.map_err(|e| causes(&e))?;
         let status = response.status().as_u16();
         let body = ByteStream::new(response.into_body()).collect().await;
-        Ok((status, body.map_err(|e| why(&e))?.into_bytes()))
+        Ok((status, body.map_err(|e| causes(&e))?.into_bytes()))
     }
 
     /// Status and body as text, all within `limit`.

@@ -21,7 +21,7 @@ use aws_credential_types::Credentials;
 
 pub use credentials::{Chain, NoCredentials};
 pub use env::AwsEnv;
-pub use http::{CONNECT_TIMEOUT, Http};
+pub use http::{CONNECT_TIMEOUT, Http, causes};
 pub use json::{CallError, Json};
 
 /// Why a service cannot be reached, before anything is sent.
@@ -35,6 +35,26 @@ pub enum AccessError {
     NoRegion,
     #[error("{0}")]
     Tls(String),
+}
+
+/// Whether `url` is one to send to: `http://` or `https://`, a host, perhaps a port and a path.
+/// What a client makes of a port that is none (another port) is not left to it.
+pub fn check_endpoint(url: &str) -> Result<(), AccessError> {
+    let usable = || {
+        let rest = url
+            .strip_prefix("http://")
+            .or_else(|| url.strip_prefix("https://"))?;
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let host_end = authority.rfind(']').map_or(0, |end| end + 1);
+        let (host, port) = match authority[host_end..].find(':') {
+            Some(colon) => authority.split_at(host_end + colon),
+            None => (authority, ":1"),
+        };
+        let visible = url.bytes().all(|b| b.is_ascii_graphic());
+        let port: u16 = port.strip_prefix(':')?.parse().ok()?;
+        (visible && !host.is_empty() && !host.contains('@') && port != 0).then_some(())
+    };
+    usable().ok_or_else(|| AccessError::Endpoint(url.to_owned()))
 }
 
 /// The way to one service, or to a server that speaks its API.
@@ -64,10 +84,7 @@ impl Access {
             .or_else(|| env.get("AWS_ENDPOINT_URL"))
             .map(str::to_owned);
         if let Some(url) = &endpoint {
-            let rest = url.strip_prefix("http://").or(url.strip_prefix("https://"));
-            if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with(['/', ':'])) {
-                return Err(AccessError::Endpoint(url.clone()));
-            }
+            check_endpoint(url)?;
         }
         // Keys for AWS itself are never made up.
         let own_server = endpoint.as_ref().is_some_and(|url| {
@@ -125,6 +142,36 @@ mod tests {
         );
         assert!(try_it(None, None).unwrap().contains("AWS_REGION"));
         assert_eq!(try_it(Some("http://127.0.0.1:4573"), None), None);
+    }
+
+    #[test]
+    fn an_endpoint_has_a_host_and_a_port_that_can_be() {
+        for url in [
+            "http://127.0.0.1:4573",
+            "http://[::1]:4573/",
+            "http://[::1]",
+            "https://firehose.eu-west-1.amazonaws.com",
+            "https://stream.example/path",
+        ] {
+            assert!(check_endpoint(url).is_ok(), "{url}");
+        }
+        for url in [
+            "http://",
+            "http:///path",
+            "http://:80",
+            "http://host:",
+            "http://host:99999",
+            "http://host:0",
+            "http://host:port",
+            "http://ho st",
+            "http://host ",
+            " http://host",
+            "ftp://host",
+            "host:80",
+            "http://user:secret@host",
+        ] {
+            assert!(check_endpoint(url).is_err(), "{url}");
+        }
     }
 
     #[test]

@@ -211,6 +211,26 @@ impl Rewriting {
     }
 }
 
+/// Puts a file of these bytes, durable and the directory's owner's, in the place of what `path` names.
+/// Killed at any moment, either is there.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut tmp = path.as_os_str().to_owned();
+    tmp.push(".tmp");
+    let tmp = Path::new(&tmp);
+    let dir = path.parent().unwrap_or(path);
+    let write = || {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        let mut file = options.mode(0o600).open(tmp)?;
+        like(&file, &fs::metadata(dir)?)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(tmp, path)?;
+        sync_dir(dir)
+    };
+    write().map_err(Error::io(path))
+}
+
 /// The members that readers will find hold all of the lines.
 fn check(file: &File, done: &Replaced) -> io::Result<()> {
     let members = gzip::members(file)?.unwrap_or_default();
@@ -232,9 +252,9 @@ fn each_line(lines: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> {
         })
 }
 
-/// Puts a line that says so in the place of each that is concerned. Returns how many, and of how
-/// many bytes.
-fn erase_lines(lines: &mut [u8], concerned: &mut dyn FnMut(&[u8]) -> bool) -> (u64, u64) {
+/// Puts a line that says so, as long with spaces, in the place of each that is concerned. Returns how
+/// many, and of how many bytes.
+pub fn erase_lines(lines: &mut [u8], concerned: &mut dyn FnMut(&[u8]) -> bool) -> (u64, u64) {
     let found: Vec<_> = each_line(lines)
         .filter(|line| concerned(&lines[line.clone()]))
         .collect();

@@ -35,7 +35,7 @@ mod tests;
 mod write;
 
 pub use calendar::{Date, Hour};
-pub use close::Replaced;
+pub use close::{Replaced, erase_lines, replace_file};
 pub use error::Error;
 pub use gzip::{Member, members};
 pub use layout::{Part, Place, Select, Tree, create_dir_durably, parts, sync_dir};

@@ -28,7 +28,7 @@ mod retry;
 mod sender;
 mod status;
 
-pub use client::{AwsEnv, ClientError, Firehose, firehose};
+pub use client::{AwsEnv, ClientError, Firehose, check_endpoint, firehose};
 pub use figures::Figures;
 pub use flush::flush;
 pub use histogram::Histogram;

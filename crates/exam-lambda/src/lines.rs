@@ -18,6 +18,9 @@ const REDRIVE_BYTES: usize = 700 << 10;
 const MOST_REDRIVEN: u64 = 16 << 20;
 /// A dead line is cut here; cold storage has all of it.
 const MOST_DEAD: usize = 512 << 10;
+/// Messages of dead letters that a call sends, after which lines are only counted: a blob of
+/// nothing but newlines between single bytes is millions of them.
+const MOST_DEAD_MESSAGES: usize = 8;
 
 /// The lines of a record with their numbers from 1, without their newlines; blank ones left out.
 pub fn lines(record: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
@@ -95,7 +98,9 @@ impl Redrive {
 pub struct DeadLetters {
     full: Vec<String>,
     filling: String,
+    /// All of them, those that were only counted included.
     pub count: usize,
+    only_counted: usize,
 }
 
 #[derive(Serialize)]
@@ -113,6 +118,11 @@ struct DeadLetter<'a> {
 
 impl DeadLetters {
     pub fn add(&mut self, stream: &str, record: &str, line: (usize, &[u8]), why: &impl ToString) {
+        self.count += 1;
+        if self.full.len() >= MOST_DEAD_MESSAGES {
+            self.only_counted += 1;
+            return;
+        }
         let (number, bytes) = line;
         let letter = serde_json::to_string(&DeadLetter {
             bytes: base64_simd::STANDARD.encode_to_string(&bytes[..bytes.len().min(MOST_DEAD)]),
@@ -131,12 +141,16 @@ impl DeadLetters {
             self.filling.push('\n');
         }
         self.filling += &letter;
-        self.count += 1;
     }
 
     pub fn into_messages(mut self) -> Vec<String> {
         if !self.filling.is_empty() {
             self.full.push(self.filling);
+        }
+        if self.only_counted > 0 {
+            let why = "as many lines more are no records; cold storage has them";
+            let letter = serde_json::json!({ "only_counted": self.only_counted, "why": why });
+            self.full.push(letter.to_string());
         }
         self.full
     }
@@ -204,6 +218,22 @@ mod tests {
             (&last["line"], &last["length"]),
             (&3_001.into(), &(1_000 << 10).into())
         );
+    }
+
+    #[test]
+    fn millions_of_dead_lines_are_some_messages_and_a_number() {
+        let mut dead = DeadLetters::default();
+        for n in 1..=1_000_000 {
+            dead.add("s", "r", (n, b"x"), &"no record");
+        }
+        assert_eq!(dead.count, 1_000_000);
+        let messages = dead.into_messages();
+        assert!(messages.len() <= MOST_DEAD_MESSAGES + 2);
+        assert!(messages.iter().all(|m| m.len() <= MAX_MESSAGE));
+        let (number, letters) = messages.split_last().unwrap();
+        let told: usize = letters.iter().map(|message| message.lines().count()).sum();
+        let number: serde_json::Value = serde_json::from_str(number).unwrap();
+        assert_eq!(number["only_counted"], 1_000_000 - told);
     }
 
     #[test]

@@ -37,6 +37,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, anyhow};
 use exam_aws::AwsEnv;
 use lambda_runtime::{LambdaEvent, service_fn};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 use crate::event::{Answer, Event};
 use crate::events::Events;
@@ -108,16 +111,18 @@ impl Function {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_else(|_| "info".into());
-    let level = level.to_ascii_lowercase();
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL");
+    let level = level.ok().and_then(|level| level.parse().ok());
+    let level = level.unwrap_or(Level::INFO);
     // The runtime's own log may hold whole events at its lowest levels.
-    let filter = format!("warn,bootstrap={level},exam_state={level}");
-    tracing_subscriber::fmt()
+    let filter = Targets::new()
+        .with_default(Level::WARN)
+        .with_targets([("bootstrap", level), ("exam_state", level)]);
+    let log = tracing_subscriber::fmt::layer()
         .json()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_default())
         .with_writer(std::io::stderr)
-        .without_time() // CloudWatch stamps each line
-        .init();
+        .without_time(); // CloudWatch stamps each line
+    tracing_subscriber::registry().with(log).with(filter).init();
     let function = Function::new(&AwsEnv::snapshot()).inspect_err(|error| {
         tracing::error!("{error:#}");
     })?;

@@ -38,8 +38,11 @@ impl Function {
         let mut analysed = Lines::default();
         let mut bytes = Vec::new();
         for record in &mut records {
-            // Firehose sends base64. Anything else is given back as it came.
+            // Firehose sends base64. Anything else is given back as it came, and told.
             if !decode(&record.data, &mut bytes) {
+                let data = (1, record.data.as_bytes());
+                counts.lines += 1;
+                dead.add(stream, &record.record_id, data, &"no base64");
                 continue;
             }
             for (number, line) in lines(&bytes) {

@@ -1,6 +1,6 @@
 //! What the live board of a quiz shows of each attempt: never an answer's content.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -21,6 +21,8 @@ pub struct Board {
     pub signals: Signals,
     /// By attempt.
     pub rows: BTreeMap<i64, BoardRow>,
+    /// Attempts that were erased: rows that are to be forgotten.
+    pub erased: BTreeSet<i64>,
 }
 
 /// An attempt on the board. Times are seconds since 1970, UTC.
@@ -52,8 +54,27 @@ pub struct BoardRow {
     pub times: BTreeMap<u32, f64>,
 }
 
+impl Board {
+    /// Adds what a store has of an attempt that changed. `first`: whoever asks knows no row yet, so
+    /// none has to be forgotten.
+    pub fn add(&mut self, key: &AttemptKey, registers: &Registers, quiz: i64, first: bool) {
+        match BoardRow::new(key, registers) {
+            // An attempt that names two quizzes is of one only.
+            Some(row) if row.quiz.is_none_or(|named| named == quiz) => {
+                self.rows.insert(row.attempt, row);
+            }
+            None if !first && registers.is_erased() => {
+                if let Who::Attempt(attempt) = key.who {
+                    self.erased.insert(attempt);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 impl BoardRow {
-    /// `None` if it is no attempt of a quiz.
+    /// `None` if it is no attempt of a quiz, or one that was erased.
     ///
     /// Of an answer only the beginning of its order and the summary at its end are looked at: a
     /// store may leave out what is between them, and the registers `f/`, `s/` and `w`, if it
@@ -62,6 +83,9 @@ impl BoardRow {
         let Who::Attempt(attempt) = key.who else {
             return None;
         };
+        if registers.is_erased() {
+            return None;
+        }
         let reading = Reading::new(key, registers);
         let answers = reading.answers.iter();
         Some(BoardRow {

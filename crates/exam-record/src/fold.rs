@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use crate::json::{members, string_bytes};
 use crate::key::{AttemptKey, escape};
 use crate::order::Order;
-use crate::record::{Bare, Ids, Malformed, Parsed, Record, hex, lifecycle_rank, parse};
+use crate::record::{Bare, ERASED, Ids, Malformed, Parsed, Record, hex, lifecycle_rank, parse};
+use crate::registers;
 
 /// One write to one register. Whether the greatest or the least wins is the register's, see
 /// [`Join::of`](crate::Join::of).
@@ -49,6 +50,18 @@ fn op<'a>(field: impl Into<Cow<'a, str>>, order: Order, value: impl Into<Cow<'a,
 }
 
 fn fold_record(record: Record<'_>) -> Folded<'_> {
+    if record.kind == ERASED {
+        // Absorbs whatever else there is: one order, or two of these would not be the same state.
+        return Folded {
+            key: record.key,
+            quiz: record.ids.quiz,
+            ops: vec![Op {
+                field: Cow::Borrowed(registers::ERASED),
+                order: Order::number(0),
+                value: Cow::Borrowed(b""),
+            }],
+        };
+    }
     let mut ops = Vec::with_capacity(4 + record.slots.len() + record.counts.len());
     let order = Order::new(
         record.at,

@@ -43,6 +43,12 @@ pub(crate) fn one_line<'a>(
     if text.len() > MAX_RECORD {
         return Err(NotJson::TooLong(text.len()));
     }
+    if text.starts_with("\u{feff}".as_bytes()) {
+        return Err(NotJson::Syntax {
+            what: "a byte order mark, which JSON must not begin with,",
+            at: 0,
+        });
+    }
     let scanned = scan(text, member)?;
     let value = &text[scanned.start..scanned.end];
     if !scanned.newline {

@@ -23,6 +23,10 @@
 //! | `i` | max | how many ids, `ts`, `id` | the ids: quiz, usage, student, preview |
 //! | `seen` | max | `ts` | |
 //! | `w` | max | time, hash | a bare record |
+//! | `erased` | | none | none |
+//!
+//! `erased` is the top of an attempt's lattice: it absorbs all other registers, whether they come
+//! before it or after it, so that of an attempt that was erased nothing is kept but that.
 //!
 //! A step of a call for help that is not the student's, and a signal, are no signs of life: they
 //! leave `seen` and the devices alone.
@@ -33,6 +37,7 @@
 
 mod board;
 mod date;
+mod erasure;
 mod fold;
 mod json;
 mod key;
@@ -44,6 +49,7 @@ mod view;
 
 pub use board::{Board, BoardRow};
 pub use date::{event_time, timed_line};
+pub use erasure::{About, Erasure, Known, Whose};
 pub use fold::{Folded, Op, fold};
 pub use json::{
     MAX_DEPTH, MAX_RECORD, NotJson, members, string_bytes, validate_json_line,
@@ -52,7 +58,7 @@ pub use json::{
 pub use key::{AttemptKey, Who};
 pub use order::Order;
 pub use record::{
-    Bare, Help, Ids, MAX_SLOT, Malformed, Origin, Parsed, Record, STEPS, Signal, parse,
+    Bare, Help, Ids, MAX_NAME, MAX_SLOT, Malformed, Origin, Parsed, Record, STEPS, Signal, parse,
 };
 pub use registers::{Join, Registers};
 pub use view::{AttemptView, Device, HelpStep, Lifecycle, SignalView, SlotView, UseOfDevices};

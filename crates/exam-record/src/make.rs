@@ -71,6 +71,18 @@ pub fn plain(attempt: &Attempt, stamp: &Stamp<'_>, kind: &str) -> String {
     line
 }
 
+/// The attempt is to be forgotten. Its id is the same whenever it is asked for.
+pub fn erased(attempt: &Attempt, ts: u64) -> String {
+    format!(
+        r#"{{"v":1,"id":"{}-erased","type":"erased","ts":{},"site":{},"quiz":{},"attempt":{}}}"#,
+        attempt.attempt,
+        time(ts),
+        Value::from(&attempt.site[..]),
+        attempt.quiz,
+        attempt.attempt,
+    )
+}
+
 /// A sign of life, with the page's running totals.
 pub fn alive(attempt: &Attempt, stamp: &Stamp<'_>, counts: &[(&str, u64)]) -> String {
     let mut line = envelope(attempt, stamp, "alive");

@@ -11,6 +11,14 @@ use crate::key::{AttemptKey, Who};
 /// known, so a number without bound would be a text without bound.
 pub const MAX_SLOT: u32 = 9_999;
 
+/// Bytes of a text that names something: `id`, `page`, `site`, `user`, `call`, `name`, a counter.
+/// Such texts become keys of stores and parts of orders, which have limits of their own, however
+/// long a record may be.
+pub const MAX_NAME: usize = 1_024;
+
+/// The type that ends all that is kept of an attempt.
+pub(crate) const ERASED: &str = "erased";
+
 /// Why a line is not folded. It names the field, never its content: that may be an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
@@ -77,7 +85,9 @@ impl Record<'_> {
     /// Whether it tells that the student is there. What an invigilator does about a call for help
     /// and what an analysis finds says nothing of that.
     pub fn sign_of_life(&self) -> bool {
-        self.signal.is_none() && self.help.as_ref().is_none_or(|help| help.step == STEPS[0])
+        self.kind != ERASED
+            && self.signal.is_none()
+            && self.help.as_ref().is_none_or(|help| help.step == STEPS[0])
     }
 }
 
@@ -232,15 +242,16 @@ pub fn parse(line: &[u8]) -> Result<Parsed<'_>, Malformed> {
     match raw.v {
         Some(b"1") => envelope(line, &raw),
         Some(_) => Ok(Parsed::Other),
-        None => Ok(bare(line, &raw)),
+        None => bare(line, &raw),
     }
 }
 
 fn envelope<'a>(line: &'a [u8], raw: &Raw<'a>) -> Result<Parsed<'a>, Malformed> {
     let kind = text("type", raw.kind)?.ok_or(missing("type", TEXT))?;
     let signal = kind == "signal";
-    let ours = signal || matches!(&*kind, "answer" | "saved") || lifecycle_rank(&kind).is_some();
-    let site = text("site", raw.site)?;
+    let ours =
+        signal || matches!(&*kind, "answer" | "saved" | ERASED) || lifecycle_rank(&kind).is_some();
+    let site = name("site", raw.site)?;
     let attempt = integer("attempt", raw.attempt)?;
     let key = match (site, attempt) {
         (Some(site), Some(attempt)) => AttemptKey::new(site, attempt),
@@ -256,14 +267,14 @@ fn envelope<'a>(line: &'a [u8], raw: &Raw<'a>) -> Result<Parsed<'a>, Malformed> 
     let mut record = Record {
         line,
         key,
-        id: match text("id", raw.id)? {
+        id: match name("id", raw.id)? {
             Some(id) => id,
             None => Cow::Owned(hash_id(line)),
         },
         ts,
         at: time("at", raw.at)?.unwrap_or(ts),
         sent: time("sent", raw.sent)?,
-        page: text("page", raw.page)?.unwrap_or_default(),
+        page: name("page", raw.page)?.unwrap_or_default(),
         seq: integer("seq", raw.seq)?.unwrap_or(0),
         ids: Ids {
             quiz: integer("quiz", raw.quiz)?,
@@ -357,20 +368,20 @@ fn origin<'a>(raw: &Raw<'a>) -> Result<Option<Origin<'a>>, Malformed> {
     }))
 }
 
-fn bare<'a>(line: &'a [u8], raw: &Raw<'a>) -> Parsed<'a> {
+fn bare<'a>(line: &'a [u8], raw: &Raw<'a>) -> Result<Parsed<'a>, Malformed> {
     let status = raw.status.filter(|s| s.starts_with(b"\""));
     let Ok(Some(word)) = text("status", status) else {
-        return Parsed::Other;
+        return Ok(Parsed::Other);
     };
     let who = match (
         integer("student_id", raw.student_id),
         text("user", raw.user),
     ) {
         (Ok(Some(student)), _) => Who::Attempt(student),
-        (_, Ok(Some(user))) => Who::User(user.into_owned()),
-        _ => return Parsed::Other,
+        (_, Ok(Some(user))) => Who::User(short("user", user)?.into_owned()),
+        _ => return Ok(Parsed::Other),
     };
-    Parsed::Bare(Bare {
+    Ok(Parsed::Bare(Bare {
         line,
         key: AttemptKey {
             site: String::new(),
@@ -379,7 +390,7 @@ fn bare<'a>(line: &'a [u8], raw: &Raw<'a>) -> Parsed<'a> {
         word,
         ts: raw.ts.or(raw.time).and_then(micros).unwrap_or(0),
         id: hash_id(line),
-    })
+    }))
 }
 
 /// The types that open and close an attempt, in the order in which they count at one instant.
@@ -421,10 +432,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 // ---- values ----
 
 const TEXT: &str = "a string";
+const NAME: &str = "a string of at most 1024 bytes";
 const INTEGER: &str = "an integer";
 const TIME: &str = "a time in seconds since 1970";
 const SLOT: &str = "a slot number, 1 to 9999";
 const OBJECT: &str = "an object";
+const COUNTS: &str = "an object of running totals, their names of at most 1024 bytes";
 const DEVICE: &str = "a string of at most 32 bytes";
 const MAX_DEVICE: usize = 32;
 
@@ -456,7 +469,7 @@ fn slot(raw: Option<&[u8]>) -> Result<Option<u32>, Malformed> {
 
 /// A text that must be there.
 fn filled<'a>(field: &'static str, raw: Option<&'a [u8]>) -> Result<Cow<'a, str>, Malformed> {
-    let text = text(field, raw)?.filter(|text| !text.is_empty());
+    let text = name(field, raw)?.filter(|text| !text.is_empty());
     text.ok_or(wrong(
         field,
         "a string that is not empty",
@@ -486,6 +499,22 @@ fn text<'a>(field: &'static str, raw: Option<&'a [u8]>) -> Result<Option<Cow<'a,
         Some(Cow::Borrowed(b)) => Ok(Some(String::from_utf8_lossy(b))),
         Some(Cow::Owned(b)) => Ok(Some(Cow::Owned(String::from_utf8_lossy(&b).into_owned()))),
         None => Err(wrong(field, TEXT, raw)),
+    }
+}
+
+/// A text that names something.
+fn name<'a>(field: &'static str, raw: Option<&'a [u8]>) -> Result<Option<Cow<'a, str>>, Malformed> {
+    text(field, raw)?.map(|text| short(field, text)).transpose()
+}
+
+fn short<'a>(field: &'static str, name: Cow<'a, str>) -> Result<Cow<'a, str>, Malformed> {
+    match name.len() <= MAX_NAME {
+        true => Ok(name),
+        false => Err(Malformed::Field {
+            field,
+            expected: NAME,
+            found: "a longer one",
+        }),
     }
 }
 
@@ -551,14 +580,14 @@ fn count_list(object: &[u8]) -> Result<Vec<(Cow<'_, str>, u64)>, Malformed> {
     members(object, |key, count| {
         let count = integer("counts", Some(count)).ok().flatten();
         match (string_bytes(key), count.map(u64::try_from)) {
-            (Some(name), Some(Ok(count))) => {
+            (Some(name), Some(Ok(count))) if name.len() <= MAX_NAME => {
                 let name = match name {
                     Cow::Borrowed(b) => String::from_utf8_lossy(b),
                     Cow::Owned(b) => Cow::Owned(String::from_utf8_lossy(&b).into_owned()),
                 };
                 counts.push((name, count));
             }
-            _ => failed = Some(wrong("counts", "an object of running totals", object)),
+            _ => failed = Some(wrong("counts", COUNTS, object)),
         }
     })?;
     failed.map_or(Ok(counts), Err)

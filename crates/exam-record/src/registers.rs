@@ -7,6 +7,9 @@ use std::collections::btree_map::Entry;
 use crate::fold::Op;
 use crate::order::Order;
 
+/// The register that absorbs all others of its attempt.
+pub(crate) const ERASED: &[u8] = b"erased";
+
 /// Which of two writes to a register stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Join {
@@ -37,6 +40,8 @@ impl Join {
 /// keep just these bytes. Two writes compare by memcmp, so equal orders fall to the value and the
 /// join stays commutative even for records that share an id.
 ///
+/// The register `erased` is above all of them: where it is, it is the only one.
+///
 /// It is the reference the stores are tested against, and the pre-fold of a batch, so that only
 /// winners travel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +49,9 @@ pub struct Registers(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Registers {
     pub fn apply(&mut self, op: &Op<'_>) {
+        if self.absorbs(&op.field) {
+            return;
+        }
         let order = op.order.as_bytes();
         let join = |old: &mut Vec<u8>| {
             // No order begins another one, so comparing the two parts in turn compares the whole.
@@ -82,6 +90,9 @@ impl Registers {
     }
 
     fn insert(&mut self, field: Vec<u8>, register: Vec<u8>) {
+        if self.absorbs(&field) {
+            return;
+        }
         let join = Join::of(&field);
         match self.0.entry(field) {
             Entry::Vacant(slot) => {
@@ -93,6 +104,21 @@ impl Registers {
                 }
             }
         }
+    }
+
+    /// Whether a write changes nothing because the attempt was erased. One that erases it empties
+    /// all other registers.
+    fn absorbs(&mut self, field: &[u8]) -> bool {
+        if field == ERASED {
+            self.0.retain(|field, _| field == ERASED);
+            return false;
+        }
+        self.is_erased()
+    }
+
+    /// Whether the attempt was erased: then nothing else is kept of it.
+    pub fn is_erased(&self) -> bool {
+        self.0.len() == 1 && self.0.contains_key(ERASED)
     }
 
     /// The registers as stores keep them.

@@ -147,6 +147,8 @@ pub struct SlotView {
 }
 
 impl AttemptView {
+    /// Of an attempt that was erased nothing is known: a view of nothing but its key. Whoever shows
+    /// attempts asks [`Registers::is_erased`] first.
     pub fn new(key: &AttemptKey, registers: &Registers) -> Self {
         let reading = Reading::new(key, registers);
         let slots = reading

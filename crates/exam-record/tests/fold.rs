@@ -51,7 +51,7 @@ fn view(lines: &[String]) -> AttemptView {
 fn record() -> impl Strategy<Value = String> {
     let few = 0..3u64;
     (
-        (0..14u8, 0..2i64, few.clone(), few.clone(), few.clone()),
+        (0..56u8, 0..2i64, few.clone(), few.clone(), few.clone()),
         (0..3i64, 1..4u32, 0..2i64, 0..3u8, "[ab]?"),
         (prop::option::of("[a/]?"), 0..2u64, 0..2u64),
     )
@@ -70,6 +70,10 @@ fn record() -> impl Strategy<Value = String> {
                     seq,
                 };
                 let slots: Vec<_> = (1..=slot).map(|s| (s, qa)).collect();
+                if kind == 55 {
+                    return make::erased(&attempt, stamp.ts);
+                }
+                let kind = kind % 14;
                 let line = match kind {
                     0..4 => {
                         let status = u8::from(!text.is_empty());
@@ -151,6 +155,21 @@ proptest! {
         }
         prop_assert_eq!(&merged, &expected);
 
+        // Whatever came before an erasure or after it: of the attempt nothing is left but that.
+        for (key, registers) in &expected {
+            let of_key = |line: &&String| match parse(line.as_bytes()) {
+                Ok(Parsed::Record(record)) => record.kind == "erased" && record.key == *key,
+                _ => false,
+            };
+            prop_assert_eq!(registers.is_erased(), shuffled.iter().any(|line| of_key(&line)));
+            if registers.is_erased() {
+                let left: Vec<_> = registers.iter().map(|(field, _)| field).collect();
+                prop_assert_eq!(left, [b"erased"]);
+                prop_assert_eq!(registers.bytes(), 6 + Order::number(0).as_bytes().len());
+                prop_assert!(BoardRow::new(key, registers).is_none());
+            }
+        }
+
         // As a store would keep and give them back.
         for (key, registers) in &expected {
             let mut stored = Registers::default();
@@ -176,6 +195,11 @@ proptest! {
             let now = AttemptView::new(key, registers);
             if records.is_empty() {
                 continue; // bare
+            }
+            if records.iter().any(|record| record.kind == "erased") {
+                prop_assert!(now.slots.is_empty() && now.help.is_empty() && now.word == "s");
+                prop_assert_eq!((now.student_id, now.last_seen), (None, None));
+                continue;
             }
             let seconds = |micros: u64| micros as f64 / 1e6;
             let alive = records.iter().filter(|r| match &*r.kind {
@@ -476,6 +500,107 @@ fn the_lifecycle_is_the_last_event_and_filters_nothing() {
     );
     assert_eq!(now.word, "s1");
     assert_eq!(view(&lines[2..]).lifecycle.unwrap().kind, "finished");
+}
+
+#[test]
+fn an_erased_attempt_keeps_nothing_and_takes_nothing() {
+    let secret = answer(10, "p", 1, 1, 5, "secret");
+    let another = answer(10, "p", 1, 1, 5, "secret").replace("\"attempt\":17", "\"attempt\":18");
+    let erased = [
+        make::erased(&attempt(), T),
+        make::erased(&attempt(), T + 99),
+    ];
+    let expected = fold_all([&erased[0], &another]);
+    let key = AttemptKey::new("moodle.example", 17);
+    assert!(expected[&key].is_erased());
+    assert!(!expected[&AttemptKey::new("moodle.example", 18)].is_erased());
+    for lines in [
+        [&secret, &erased[0], &another, &erased[0]],
+        [&erased[1], &secret, &another, &secret],
+        [&another, &erased[0], &erased[1], &secret],
+    ] {
+        let states = fold_all(lines);
+        assert_eq!(states, expected);
+        let view = serde_json::to_string(&AttemptView::new(&key, &states[&key])).unwrap();
+        assert!(!view.contains("secret"), "{view}");
+    }
+    // It is no sign of life, and says whose board is to be told.
+    let folded = fold(erased[0].as_bytes()).unwrap().unwrap();
+    assert_eq!((folded.quiz, folded.ops.len()), (Some(4), 1));
+    let nobody = r#"{"v":1,"type":"erased","ts":1,"site":"moodle.example"}"#;
+    assert!(matches!(
+        fold(nobody.as_bytes()),
+        Err(Malformed::Field {
+            field: "attempt",
+            ..
+        })
+    ));
+}
+
+#[test]
+fn a_name_that_no_store_could_keep_is_refused_by_its_field() {
+    let (fits, long) = ("n".repeat(1_024), "n".repeat(1_025));
+    let lines = |name: &str| {
+        [
+            (
+                "id",
+                format!(r#"{{"v":1,"type":"alive","ts":1,"site":"s","attempt":1,"id":"{name}"}}"#),
+            ),
+            (
+                "page",
+                format!(
+                    r#"{{"v":1,"type":"alive","ts":1,"site":"s","attempt":1,"page":"{name}"}}"#
+                ),
+            ),
+            (
+                "site",
+                format!(r#"{{"v":1,"type":"alive","ts":1,"site":"{name}","attempt":1}}"#),
+            ),
+            (
+                "call",
+                format!(r#"{{"v":1,"type":"help","ts":1,"site":"s","attempt":1,"call":"{name}"}}"#),
+            ),
+            (
+                "name",
+                format!(
+                    r#"{{"v":1,"type":"signal","ts":1,"site":"s","quiz":1,"name":"{name}","row":{{}}}}"#
+                ),
+            ),
+            (
+                "counts",
+                format!(
+                    r#"{{"v":1,"type":"alive","ts":1,"site":"s","attempt":1,"counts":{{"{name}":1}}}}"#
+                ),
+            ),
+            ("user", format!(r#"{{"user":"{name}","status":"00001"}}"#)),
+        ]
+    };
+    for (field, line) in lines(&fits) {
+        assert!(fold(line.as_bytes()).unwrap().is_some(), "{field}");
+    }
+    for (expected, line) in lines(&long) {
+        let error = fold(line.as_bytes()).unwrap_err();
+        assert!(
+            matches!(error, Malformed::Field { field, .. } if field == expected),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains("at most 1024 bytes") && !error.to_string().contains("nnn")
+        );
+    }
+    // A record as long as can be, with names as long as can be, fits into an item of 400 KB.
+    let names = format!(r#""id":"{fits}","page":"{fits}""#);
+    let head = format!(
+        r#"{{"v":1,"type":"answer","ts":1,"site":"s","attempt":1,{names},"slot":1,"qa":1,"status":1,"fields":{{"a":""#
+    );
+    let line = format!(r#"{head}{}"}}}}"#, "x".repeat(262_144 - head.len() - 4));
+    let folded = fold(line.as_bytes()).unwrap().unwrap();
+    let largest = folded
+        .ops
+        .iter()
+        .map(|op| op.order.as_bytes().len() + op.value.len())
+        .max();
+    assert!(largest.unwrap() < 400 * 1024 - 10_000, "{largest:?}");
 }
 
 #[test]

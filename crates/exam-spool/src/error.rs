@@ -15,6 +15,11 @@ pub enum OpenError {
         "spool {dir} has mode {mode:04o}, others may enter it: it holds exam answers; run: chmod 0700 {dir}"
     )]
     Mode { dir: PathBuf, mode: u32 },
+    #[error(
+        "{dir} has mode {mode:04o} and is no spool, but holds other files: name a directory of its own, \
+         such as {}", .dir.join("exam-stream-spool").display()
+    )]
+    NoSpool { dir: PathBuf, mode: u32 },
     #[error("spool {dir} is a symbolic link or no directory: name the directory itself")]
     NotADirectory { dir: PathBuf },
     #[error("spool limit of {max_bytes} bytes is too small for one record: set at least {least}")]

@@ -2,7 +2,7 @@
 //! stream refuses, and marks where the state cursor skipped records.
 
 use crate::error::WriteError;
-use crate::frame::Position;
+use crate::frame::{self, Position};
 use crate::header::SegmentId;
 use crate::segment::{ReadState, Segment};
 use crate::spool::{QUARANTINE, SegmentName, Spool};
@@ -15,6 +15,15 @@ use std::io;
 const SKIPPED: &str = "state-skipped";
 /// A reason longer than this is cut.
 const MAX_REASON: usize = 1024;
+
+/// The record behind the reason in a frame of the quarantine.
+fn aside(payload: &mut [u8]) -> &mut [u8] {
+    let reason = match payload {
+        [low, high, ..] => usize::from(u16::from_le_bytes([*low, *high])),
+        _ => 0,
+    };
+    payload.get_mut(2 + reason..).unwrap_or_default()
+}
 
 /// A record a delivery stream refused, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +112,52 @@ impl Spool {
             }
         }
         Ok(())
+    }
+
+    /// Lets `edit` change the bytes of quarantined records, in their place and at their length.
+    /// Returns how many records it says that it has changed.
+    ///
+    /// A file is replaced by a rename, whole and synced: killed at any moment, each of them is as it
+    /// was or as it should be. One that is being written at this moment is left for the next time.
+    pub fn edit_quarantined(&self, mut edit: impl FnMut(&mut [u8]) -> bool) -> io::Result<u64> {
+        let mut changed = 0;
+        for name in self.names(QUARANTINE)? {
+            let Ok(Some(segment)) = Segment::open(self.clone(), name.clone(), QUARANTINE) else {
+                continue;
+            };
+            if segment.alive()? {
+                continue;
+            }
+            let (mut frames, mut buf) = (Vec::new(), Vec::new());
+            let mut at = segment.cursor(crate::Cursor::Delivery);
+            loop {
+                let outcome = segment.read(at, &mut buf, 64 * 1024)?;
+                for record in outcome.records {
+                    let mut payload = buf[record.payload].to_vec();
+                    if edit(aside(&mut payload)) {
+                        frames.push((record.after, record.time, payload));
+                    }
+                }
+                at = outcome.next;
+                if outcome.state != ReadState::More {
+                    break;
+                }
+            }
+            if frames.is_empty() {
+                continue;
+            }
+            let mut bytes = Vec::new();
+            segment.read_whole(&mut bytes)?;
+            for (after, time, payload) in &frames {
+                let mut frame = Vec::new();
+                frame::encode(&mut frame, name.id.salt(), after.count, *time, payload);
+                let end = after.offset as usize;
+                bytes[end - frame.len()..end].copy_from_slice(&frame);
+            }
+            self.replace(&name.file(QUARANTINE), &bytes)?;
+            changed += frames.len() as u64;
+        }
+        Ok(changed)
     }
 
     /// Where the state cursor has skipped records, since the marks were last cleared.

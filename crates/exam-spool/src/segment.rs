@@ -244,6 +244,12 @@ impl Segment {
         }
     }
 
+    /// The whole file, of a segment that nobody writes to any more.
+    pub(crate) fn read_whole(&self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        bytes.clear();
+        sys::pread_to(&self.file, bytes, self.len()? as usize, 0).map(drop)
+    }
+
     fn parse(&self, from: Position, buf: &[u8]) -> (Vec<Record>, Position, Found) {
         let mut records = Vec::with_capacity(buf.len() / 256);
         let mut at = 0;

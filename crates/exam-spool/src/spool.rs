@@ -112,7 +112,11 @@ impl Spool {
         if mode & 0o077 != 0 {
             // Only an empty directory is surely meant for us (/tmp or a home is not).
             if mode & 0o1000 != 0 || !is_empty(&dir).map_err(io("list it"))? {
-                return Err(OpenError::Mode { dir: path, mode });
+                // Nobody must be told to close a directory that is in use for something else.
+                return Err(match sys::open(dir.as_fd(), quota::NAME) {
+                    Ok(_) => OpenError::Mode { dir: path, mode },
+                    Err(_) => OpenError::NoSpool { dir: path, mode },
+                });
             }
             fs::fchmod(&dir, Mode::RWXU).map_err(|e| io("set mode 0700 on it")(e.into()))?;
         }
@@ -316,6 +320,24 @@ impl Spool {
             0,
         )?;
         sys::rename(self.dir(), unfinished, &name.file(suffix))
+    }
+
+    /// Puts bytes in the place of a file that nobody writes to any more.
+    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let unfinished = format!("{}{UNFINISHED}", SegmentId::new());
+        let file = self.create(&unfinished)?;
+        let write = || {
+            fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            sys::pwrite_all(&file, bytes, 0)?;
+            sys::sync_data(&file)?;
+            sys::rename(self.dir(), &unfinished, name)?;
+            sys::sync_dir(self.dir())
+        };
+        let written = write();
+        if written.is_err() {
+            let _ = sys::unlink(self.dir(), &unfinished);
+        }
+        written
     }
 
     /// A sealed segment, whole and synced before it has its name. It takes its

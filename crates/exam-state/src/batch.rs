@@ -37,9 +37,10 @@ impl FoldBatch {
     }
 
     /// Folds a line into the batch; false for a line that changes no state. A malformed line
-    /// leaves the batch as it was.
+    /// leaves the batch as it was. Space around it, as the carriage return of a line's end, is no
+    /// part of the record.
     pub fn push(&mut self, line: &[u8]) -> Result<bool, Malformed> {
-        let Some(folded) = fold(line)? else {
+        let Some(folded) = fold(line.trim_ascii())? else {
             return Ok(false);
         };
         let attempt = self.attempts.entry(folded.key).or_default();

@@ -85,6 +85,10 @@ impl Connector {
         })
     }
 
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.client, Server::Cluster(_))
+    }
+
     pub async fn connect(&self) -> RedisResult<Connection> {
         let connect = async {
             Ok(match &self.client {

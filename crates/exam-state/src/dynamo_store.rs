@@ -14,8 +14,11 @@
 //! Query. A name longer than a key may be is stored under its hash, and in full beside it.
 //!
 //! Each register is forgotten on its own, its time to live after it was last *changed*: keep
-//! attempts longer than a quiz stays open. A register of more than 400 KB (a record is at most
-//! 256 KiB; its `page` and `id` count twice) is refused by the table.
+//! attempts longer than a quiz stays open. An item holds 400 KB: a record of 256 KiB, and its names
+//! of at most [`MAX_NAME`](exam_record::MAX_NAME) bytes in its order and its key.
+//!
+//! The register `erased` is an item like the others, and conditions do not see it. So each fold asks
+//! for it once it has written, and empties what it wrote in vain.
 //!
 //! A quiz's board is a log of folds: after its registers are written, a fold appends which attempts
 //! they are of, under the number after the newest, on the condition that nobody has taken it. So
@@ -32,14 +35,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use exam_aws::{AccessError, CallError, Json};
-use exam_record::{AttemptKey, AttemptView, Board, BoardRow, Join, Registers, Who};
+use exam_record::{AttemptKey, AttemptView, Board, Join, Registers, Who};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 
-use crate::{FoldBatch, Options, Position, StateError, StateStore};
+use crate::{Attempt, FoldBatch, Options, Position, StateError, StateStore};
 
 /// Writes on their way at once, each on a connection of its own: DynamoDB speaks HTTP/1.1.
 const CONCURRENCY: usize = 32;
@@ -50,6 +53,8 @@ const MOST_WAIT: Duration = Duration::from_secs(1);
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
 const MAX_PARTITION_KEY: usize = 2_048;
 const MAX_SORT_KEY: usize = 1_024;
+/// The register beside which no other is kept.
+const ERASED: &str = "erased";
 
 /// Bits of a board's version that count the attempts of one fold; the others are the fold's number.
 /// A board's first number is the time in hundredths of a second: so one that was lost and is filled
@@ -120,6 +125,12 @@ struct Page {
     #[serde(default)]
     items: Vec<Item>,
     last_evaluated_key: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Got {
+    #[serde(rename = "Item")]
+    item: Option<Item>,
 }
 
 /// An answer whose content says nothing.
@@ -223,6 +234,64 @@ impl DynamoStore {
             body["ExpressionAttributeNames"] = names.into();
         }
         body
+    }
+
+    /// Empties what was written beside the register `erased`: this fold's own registers, if the
+    /// attempt was erased before, or all others, if this fold erases it. It comes after the writes,
+    /// and `erased` is written before anything is emptied, so of two folds that cross one sees the
+    /// other.
+    ///
+    /// An item that is emptied keeps its key alone, and is due at once: so whoever may fold may
+    /// erase, and needs no more permission.
+    async fn absorb(
+        &self,
+        key: &AttemptKey,
+        folded: &Attempt,
+        now: Duration,
+    ) -> Result<(), StateError> {
+        let k = text(&short(&attempt_key(key), MAX_PARTITION_KEY));
+        if !folded.registers.is_erased() {
+            let erased = json!({
+                "TableName": self.table,
+                "Key": { "k": k, "f": text(ERASED) },
+                "ProjectionExpression": "k, f",
+                "ConsistentRead": true,
+            });
+            let erased: Option<Got> = self.call("GetItem", &erased).await?;
+            if erased.is_none_or(|got| got.item.is_none()) {
+                return Ok(());
+            }
+        }
+        let query = json!({
+            "TableName": self.table,
+            "KeyConditionExpression": "k = :k",
+            "FilterExpression": "attribute_exists(r)",
+            "ExpressionAttributeValues": { ":k": k },
+            "ProjectionExpression": "k, f",
+            "ConsistentRead": true,
+        });
+        let mut others = Vec::new();
+        self.pages("Query", query, |item| {
+            others.push(item.f.text);
+            Ok(())
+        })
+        .await?;
+        others.retain(|f| f != ERASED);
+        let empty = |f: String| {
+            json!({
+                "TableName": self.table,
+                "Key": { "k": k, "f": text(&f) },
+                "UpdateExpression": "SET #ttl = :now REMOVE r, kn, fn",
+                "ConditionExpression": "attribute_exists(r)",
+                "ExpressionAttributeNames": { "#ttl": "ttl" },
+                "ExpressionAttributeValues": { ":now": { "N": now.as_secs().to_string() } },
+            })
+        };
+        stream::iter(others.into_iter().map(empty))
+            .map(async |empty| self.call::<Done>("UpdateItem", &empty).await.map(drop))
+            .buffer_unordered(CONCURRENCY)
+            .try_for_each(async |()| Ok(()))
+            .await
     }
 
     /// Appends a fold of these attempts to a board's log.
@@ -382,6 +451,13 @@ impl StateStore for DynamoStore {
             .buffer_unordered(CONCURRENCY)
             .try_for_each(async |()| Ok(()))
             .await?;
+        let attempts = batch.attempts().iter();
+        let attempts = attempts.filter(|(key, _)| matches!(key.who, Who::Attempt(_)));
+        let absorb = |(key, attempt)| self.absorb(key, attempt, now);
+        stream::iter(attempts.map(absorb).collect::<Vec<_>>())
+            .buffer_unordered(CONCURRENCY)
+            .try_for_each(async |()| Ok(()))
+            .await?;
         let mut boards: HashMap<String, Vec<i64>> = HashMap::new();
         for (key, attempt) in batch.attempts() {
             if let (Who::Attempt(number), Some(quiz)) = (&key.who, attempt.quiz) {
@@ -444,16 +520,16 @@ impl StateStore for DynamoStore {
         let rows = changed.into_iter().map(async |(_, attempt)| {
             let key = AttemptKey::new(site, attempt);
             let registers = self.read(&key).await?;
-            Ok::<_, StateError>(registers.and_then(|registers| BoardRow::new(&key, &registers)))
+            // An attempt may have expired.
+            Ok::<_, StateError>(registers.map(|registers| (key, registers)))
         });
-        let rows: Vec<Option<BoardRow>> = stream::iter(rows)
-            .buffer_unordered(CONCURRENCY)
-            .try_collect()
-            .await?;
-        // An attempt may have expired, and an attempt that names two quizzes is of one only.
-        let rows = rows.into_iter().flatten();
-        let rows = rows.filter(|row| row.quiz.is_none_or(|named| named == quiz));
-        answer.rows = rows.map(|row| (row.attempt, row)).collect();
+        let mut rows = stream::iter(rows).buffer_unordered(CONCURRENCY);
+        while let Some(row) = rows.next().await {
+            if let Some((key, registers)) = row? {
+                answer.add(&key, &registers, quiz, since == 0);
+            }
+        }
+        drop(rows);
         Ok(answer)
     }
 
@@ -491,6 +567,12 @@ impl StateStore for DynamoStore {
         each: &mut (dyn FnMut(AttemptKey, Registers) + Send),
     ) -> Result<(), StateError> {
         let body = json!({ "TableName": self.table, "ConsistentRead": true });
+        // Items that were emptied are no registers.
+        let mut give = |key, registers: Registers| {
+            if !registers.is_empty() {
+                each(key, registers);
+            }
+        };
         // The items of a partition come one after the other.
         let mut current: Option<(AttemptKey, Registers)> = None;
         self.pages("Scan", body, |item| {
@@ -500,7 +582,7 @@ impl StateStore for DynamoStore {
             if current.as_ref().is_none_or(|(known, _)| *known != key)
                 && let Some((key, registers)) = current.replace((key, Registers::default()))
             {
-                each(key, registers);
+                give(key, registers);
             }
             current
                 .as_mut()
@@ -508,17 +590,12 @@ impl StateStore for DynamoStore {
         })
         .await?;
         if let Some((key, registers)) = current {
-            each(key, registers);
+            give(key, registers);
         }
         Ok(())
     }
 
     async fn position(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
-        #[derive(Deserialize)]
-        struct Got {
-            #[serde(rename = "Item")]
-            item: Option<Item>,
-        }
         let body = json!({
             "TableName": self.table,
             "Key": position_key(name),

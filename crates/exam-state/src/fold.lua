@@ -3,6 +3,9 @@
 --
 -- A register is its order followed by its value and compares bytewise. Lua's `<` on strings is
 -- strcoll, which follows the server's locale; so bytes are compared as numbers. Values are opaque.
+--
+-- The register `erased` absorbs all others: where it is, it is the only one. So whoever finds any
+-- other need not ask for it.
 
 local byte = string.byte
 
@@ -27,14 +30,17 @@ local function greater(a, b)
   return #a > #b
 end
 
+if ARGV[2] == 'erased' then redis.call('UNLINK', KEYS[1]) end
+
 local fields = {}
 for i = 2, #ARGV, 2 do fields[#fields + 1] = ARGV[i] end
 local stored = redis.call('HMGET', KEYS[1], unpack(fields))
 
-local winners = {}
+local winners, known = {}, false
 for i = 1, #fields do
   local field, new, old = fields[i], ARGV[2 * i + 1], stored[i]
   local wins = not old
+  known = known or old
   local letter, slash = byte(field, 1, 2)
   if old and slash == 47 and (letter == 101 or letter == 102) then -- e/... f/...: the least stays
     wins = greater(old, new)
@@ -47,6 +53,7 @@ for i = 1, #fields do
   end
 end
 
+if not known and redis.call('HEXISTS', KEYS[1], 'erased') == 1 then winners = {} end
 if #winners > 0 then redis.call('HSET', KEYS[1], unpack(winners)) end
 if ARGV[1] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return 1

@@ -11,6 +11,7 @@ mod batch;
 mod connection;
 mod dns;
 mod dynamo_store;
+mod optimistic;
 mod reader;
 mod redis_store;
 
@@ -31,7 +32,8 @@ pub trait StateStore: Send + Sync {
     /// Joins a batch with what is stored. Idempotent: after an error, call it again.
     async fn fold(&self, batch: &FoldBatch) -> Result<(), StateError>;
 
-    /// The registers of an attempt, in one round trip; `None` if there are none.
+    /// The registers of an attempt, in one round trip; `None` if there are none. Of an attempt that
+    /// was erased there is [one](Registers::is_erased).
     async fn read(&self, key: &AttemptKey) -> Result<Option<Registers>, StateError>;
 
     /// What changed on the board of a quiz since `since`, a version from an answer before (0:
@@ -39,7 +41,8 @@ pub trait StateStore: Send + Sync {
     ///
     /// An attempt is on the board once a record that names the quiz is folded, and is given a new
     /// version by every fold of one, even if that changed nothing: a fold that was repeated after
-    /// an error leaves no row behind that nobody is told of. No answer's content is read.
+    /// an error leaves no row behind that nobody is told of. No answer's content is read. One that
+    /// was erased is named once, unless everything was asked for.
     async fn board(
         &self,
         site: &str,
@@ -48,8 +51,9 @@ pub trait StateStore: Send + Sync {
         limit: usize,
     ) -> Result<Board, StateError>;
 
-    /// Forgets an attempt, on its quiz's board too. False if it was not known. A record of it that
-    /// is folded afterwards makes it known again: erase it where it is read from first.
+    /// Forgets an attempt, on its quiz's board too, whether it was erased or not. False if it was
+    /// not known. A record of it that is folded afterwards makes it known again; nothing does once
+    /// an `erased` record of it is folded.
     async fn remove(&self, key: &AttemptKey) -> Result<bool, StateError>;
 
     /// Calls `each` with every attempt stored, at least once. What is folded meanwhile may or may

@@ -92,9 +92,10 @@ impl BlockingReader {
         })
     }
 
-    /// The registers of an attempt; `None` if there are none.
+    /// The registers of an attempt; `None` if there are none, or it was erased.
     pub fn read(&mut self, key: &AttemptKey) -> Result<Option<Registers>, StateError> {
-        self.ask(async |store| store.read(key).await)
+        let known = self.ask(async |store| store.read(key).await)?;
+        Ok(known.filter(|registers| !registers.is_erased()))
     }
 
     /// What changed on a quiz's board, as [`StateStore::board`](crate::StateStore::board) says. At
@@ -114,6 +115,10 @@ impl BlockingReader {
                 }
                 (all.version, all.more, all.signals) = (next.version, next.more, next.signals);
                 all.rows.extend(next.rows);
+                all.erased.extend(next.erased);
+                // An attempt that changes while pages are read may come twice.
+                let Board { rows, erased, .. } = &mut all;
+                rows.retain(|attempt, _| !erased.contains(attempt));
             }
             Ok(all)
         })

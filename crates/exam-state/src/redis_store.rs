@@ -2,10 +2,12 @@
 //! the attempt's registers.
 //!
 //! The braces make the attempt the key's hash tag, and no command touches two keys, so the same
-//! commands are right on a cluster. A fold is one script call per attempt, all pipelined.
+//! commands are right on a cluster. A fold is one script call per attempt, all pipelined; of many
+//! registers on one server it is a transaction, see `optimistic.rs`.
 //! Each quiz has a board besides, `es:board:{<site>/!<quiz>}`: a sorted set of its attempts by the
 //! version of their last change. It is stamped once the folds it stands for are acknowledged, so
-//! whoever reads a version finds the change.
+//! whoever reads a version finds the change. An attempt that was erased stays there as long as any
+//! other, so that open boards are told.
 //!
 //! The scripts are loaded with each new connection; a server that lost them since (`SCRIPT FLUSH`,
 //! failover) says so for each call, whereupon they are loaded again and the pipeline repeated.
@@ -19,7 +21,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use exam_record::{AttemptKey, AttemptView, Board, BoardRow, Registers, Who};
+use exam_record::{AttemptKey, AttemptView, Board, Registers, Who};
 use redis::{
     ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Script, ServerErrorKind, Value,
     from_redis_value,
@@ -27,6 +29,7 @@ use redis::{
 use tokio::sync::Mutex;
 
 use crate::connection::{Connection, Connector, Node, explain};
+use crate::optimistic::{self, Fold};
 use crate::{FoldBatch, Options, Position, StateError, StateStore};
 
 const SOURCES: [&str; 4] = [
@@ -60,9 +63,15 @@ const SCAN_COUNT: usize = 500;
 pub(crate) struct RedisStore {
     connector: Connector,
     ttl_ms: u64,
-    /// The connection all calls share, and a number to tell it from its successor.
-    shared: Mutex<(u64, Option<Connection>)>,
+    /// The connection that calls share.
+    shared: Slot,
+    /// The one for transactions, and whose turn it is: what one watches would be another's.
+    folding: Slot,
+    turn: Mutex<()>,
 }
+
+/// A connection, and a number to tell it from its successor.
+type Slot = Mutex<(u64, Option<Connection>)>;
 
 impl RedisStore {
     pub fn open(url: &str, options: &Options) -> Result<Self, StateError> {
@@ -72,7 +81,9 @@ impl RedisStore {
         Ok(RedisStore {
             connector: Connector::new(url, options)?,
             ttl_ms: options.ttl.map_or(0, |ttl| ttl.as_millis().max(1) as u64),
-            shared: Mutex::new((0, None)),
+            shared: Slot::default(),
+            folding: Slot::default(),
+            turn: Mutex::default(),
         })
     }
 
@@ -83,8 +94,19 @@ impl RedisStore {
     where
         F: Future<Output = Result<T, Failure>>,
     {
+        self.request_on(&self.shared, run).await
+    }
+
+    async fn request_on<T, F>(
+        &self,
+        slot: &Slot,
+        run: impl Fn(Connection) -> F,
+    ) -> Result<T, StateError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
         loop {
-            let (number, connection, fresh) = self.connection().await?;
+            let (number, connection, fresh) = self.connection(slot).await?;
             let failure = match run(connection).await {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure,
@@ -92,9 +114,9 @@ impl RedisStore {
             if let Failure::Redis(error) = &failure
                 && (error.is_unrecoverable_error() || error.is_timeout())
             {
-                let mut shared = self.shared.lock().await;
-                if shared.0 == number {
-                    shared.1 = None;
+                let mut current = slot.lock().await;
+                if current.0 == number {
+                    current.1 = None;
                 }
                 if !fresh && !error.is_timeout() {
                     continue;
@@ -104,9 +126,9 @@ impl RedisStore {
         }
     }
 
-    async fn connection(&self) -> Result<(u64, Connection, bool), StateError> {
-        let mut shared = self.shared.lock().await;
-        if let (number, Some(connection)) = &*shared {
+    async fn connection(&self, slot: &Slot) -> Result<(u64, Connection, bool), StateError> {
+        let mut current = slot.lock().await;
+        if let (number, Some(connection)) = &*current {
             return Ok((*number, connection.clone(), false));
         }
         let connect = async {
@@ -117,16 +139,30 @@ impl RedisStore {
         let connection = connect
             .await
             .map_err(|e| explain(&e, self.connector.timeout))?;
-        *shared = (shared.0 + 1, Some(connection.clone()));
-        Ok((shared.0, connection, true))
+        *current = (current.0 + 1, Some(connection.clone()));
+        Ok((current.0, connection, true))
     }
 }
 
 #[async_trait]
 impl StateStore for RedisStore {
     async fn fold(&self, batch: &FoldBatch) -> Result<(), StateError> {
-        self.request(|connection| fold(connection, batch, self.ttl_ms))
+        let folds: Vec<Fold<'_>> = batch
+            .attempts()
+            .iter()
+            .map(|(key, attempt)| (attempt_key(key), &attempt.registers))
+            .collect();
+        let folds = &folds;
+        if !self.connector.is_cluster() && optimistic::worthwhile(folds) {
+            let _turn = self.turn.lock().await;
+            self.request_on(&self.folding, |connection| {
+                fold(connection, batch, folds, true, self.ttl_ms)
+            })
             .await
+        } else {
+            self.request(|connection| fold(connection, batch, folds, false, self.ttl_ms))
+                .await
+        }
     }
 
     async fn read(&self, key: &AttemptKey) -> Result<Option<Registers>, StateError> {
@@ -219,30 +255,33 @@ impl From<RedisError> for Failure {
     }
 }
 
-async fn fold(mut connection: Connection, batch: &FoldBatch, ttl_ms: u64) -> Result<(), Failure> {
+async fn fold(
+    mut connection: Connection,
+    batch: &FoldBatch,
+    mut folds: &[Fold<'_>],
+    in_transactions: bool,
+    ttl_ms: u64,
+) -> Result<(), Failure> {
     let ttl = ttl_ms.to_string();
+    while !folds.is_empty() {
+        let chunk;
+        let most = if in_transactions {
+            optimistic::MOST
+        } else {
+            PIPELINE_CALLS
+        };
+        (chunk, folds) = folds.split_at(pipelined(folds, most));
+        if !(in_transactions && optimistic::fold(&mut connection, chunk, &ttl).await?) {
+            fold_by_script(&mut connection, chunk, &ttl).await?;
+        }
+    }
     let mut calls = Calls::default();
     let mut boards: HashMap<(&str, i64), Vec<i64>> = HashMap::new();
     for (key, attempt) in batch.attempts() {
         if let (Who::Attempt(number), Some(quiz)) = (&key.who, attempt.quiz) {
             boards.entry((&key.site, quiz)).or_default().push(*number);
         }
-        let key = attempt_key(key);
-        let mut registers = attempt.registers.iter().peekable();
-        while registers.peek().is_some() {
-            let call = calls.script(FOLD, &key).arg(&ttl);
-            let mut bytes = 0;
-            for (field, register) in registers.by_ref().take(REGISTERS_PER_CALL) {
-                bytes += field.len() + register.len();
-                call.arg(field).arg(register);
-            }
-            calls.bytes += bytes;
-            if calls.full() {
-                calls.send(&mut connection).await?;
-            }
-        }
     }
-    calls.send(&mut connection).await?;
     for ((site, quiz), attempts) in boards {
         let key = board_key(site, quiz);
         for attempts in attempts.chunks(STAMPS_PER_CALL) {
@@ -257,6 +296,42 @@ async fn fold(mut connection: Connection, batch: &FoldBatch, ttl_ms: u64) -> Res
         Some(position) => move_position(&mut connection, position).await,
         None => Ok(()),
     }
+}
+
+/// How many of the folds are sent at once, `most` of them at most.
+fn pipelined(folds: &[Fold<'_>], most: usize) -> usize {
+    let mut bytes = 0;
+    let fit = folds.iter().take(most).take_while(|fold| {
+        let before = bytes;
+        bytes += fold.1.bytes();
+        before < PIPELINE_BYTES
+    });
+    fit.count()
+}
+
+async fn fold_by_script(
+    connection: &mut Connection,
+    folds: &[Fold<'_>],
+    ttl: &str,
+) -> Result<(), Failure> {
+    let mut calls = Calls::default();
+    for (key, registers) in folds {
+        let mut registers = registers.iter().peekable();
+        while registers.peek().is_some() {
+            let call = calls.script(FOLD, key).arg(ttl);
+            let mut bytes = 0;
+            for (field, register) in registers.by_ref().take(REGISTERS_PER_CALL) {
+                bytes += field.len() + register.len();
+                call.arg(field).arg(register);
+            }
+            calls.bytes += bytes;
+            if calls.full() {
+                calls.send(connection).await?;
+            }
+        }
+    }
+    calls.send(connection).await?;
+    Ok(())
 }
 
 async fn move_position(connection: &mut Connection, position: &Position) -> Result<(), Failure> {
@@ -412,12 +487,10 @@ pub(crate) async fn board(
             calls.script(ROW, &attempt_key(key));
         }
         for (key, answer) in keys.iter().zip(calls.send(&mut connection).await?) {
-            // An attempt may have expired, and an attempt that names two quizzes is of one only.
+            // An attempt may have expired.
             if let Some(registers) = registers(from_redis_value(answer).map_err(RedisError::from)?)
-                && let Some(row) = BoardRow::new(key, &registers)
-                && row.quiz.is_none_or(|named| named == quiz)
             {
-                board.rows.insert(row.attempt, row);
+                board.add(key, &registers, quiz, since == 0);
             }
         }
     }

@@ -5,11 +5,11 @@ mod moto;
 mod support;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use exam_aws::{AwsEnv, Json};
 use exam_record::AttemptKey;
-use exam_state::{BlockingReader, Options, StateError, StateStore, open};
+use exam_state::{BlockingReader, DEFAULT_TTL, Options, StateError, StateStore, open};
 use serde_json::{Value, json};
 use support::{Effort, answer, attempt, batch, conformance_with};
 
@@ -65,7 +65,7 @@ async fn dynamodb_is_a_state_store() {
 async fn names_longer_than_a_key_are_kept_in_full() {
     let Some(moto) = moto::url() else { return };
     let store = table(moto, "long-names").await;
-    let (site, page) = ("s".repeat(3_000), "p/".repeat(900));
+    let (site, page) = ("s/".repeat(512), "p/".repeat(512));
     let line = format!(
         r#"{{"v":1,"type":"alive","ts":1,"site":"{site}","attempt":1,"page":"{page}","counts":{{"a":1,"b":2}}}}"#
     );
@@ -82,6 +82,72 @@ async fn names_longer_than_a_key_are_kept_in_full() {
         .await
         .unwrap();
     assert_eq!(scanned, [(key.clone(), attempt.registers.clone())]);
+}
+
+#[tokio::test]
+async fn names_in_any_writing_and_a_time_to_live_are_as_they_should_be() {
+    let Some(moto) = moto::url() else { return };
+    let store = table(moto, "writings").await;
+    let lines = ["школа/例", "école", "e\u{301}cole", "a\\u0000b", "🎓"].map(|site| {
+        format!(
+            r#"{{"v":1,"id":"{site}","type":"answer","ts":1,"site":"{site}","quiz":4,"attempt":1,"slot":1,"qa":2,"status":1,"page":"страница {site}","fields":{{"answer":"{site}"}},"counts":{{"{site}":1}}}}"#
+        )
+    });
+    let folded = batch(&lines);
+    assert_eq!(folded.attempts().len(), lines.len());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    store.fold(&folded).await.unwrap();
+    for (key, attempt) in folded.attempts() {
+        let stored = store.read(key).await.unwrap();
+        assert_eq!(stored.as_ref(), Some(&attempt.registers), "{key:?}");
+        let board = store.board(&key.site, 4, 0, 10).await.unwrap();
+        assert_eq!(board.rows.len(), 1, "{key:?}");
+    }
+
+    let calls = Json::dynamodb(Some(moto), Some("us-east-1"), env()).unwrap();
+    let all = json!({"TableName": "writings"});
+    let all: Value = calls.call("Scan", &all, PATIENCE).await.unwrap();
+    let items = all["Items"].as_array().unwrap();
+    assert!(items.len() > 20);
+    let due = (now + DEFAULT_TTL).as_secs();
+    for item in items {
+        // The beginning of a board's log outlives its entries.
+        if item["f"]["S"] == "c" {
+            continue;
+        }
+        let ttl: u64 = item["ttl"]["N"].as_str().unwrap().parse().unwrap();
+        assert!((due..due + PATIENCE.as_secs()).contains(&ttl), "{item}");
+    }
+    let forever = Options {
+        ttl: None,
+        ..options()
+    };
+    let store = open(&url(moto, "writings"), forever).unwrap();
+    store.fold(&batch([&answer(77, 1, 1, "a")])).await.unwrap();
+    let item = json!({"TableName": "writings", "Key": {
+        "k": {"S": format!("a/{}", AttemptKey::new(attempt(77).site, 77).to_text())}, "f": {"S": "seen"}}});
+    let item: Value = calls.call("GetItem", &item, PATIENCE).await.unwrap();
+    assert!(item["Item"]["r"].is_object() && item["Item"].get("ttl").is_none());
+}
+
+#[tokio::test]
+async fn one_attempt_that_is_folded_again_and_again_stays_as_small_as_it_is() {
+    let Some(moto) = moto::url() else { return };
+    let store = table(moto, "hot").await;
+    let lines: Vec<String> = (0..10_000)
+        .map(|n| answer(1, n, 1 + n as u32 % 5, &n.to_string()))
+        .collect();
+    // What a batch supersedes itself is not sent; so 10,000 records are 40 folds of it.
+    for lines in lines.chunks(250) {
+        store.fold(&batch(lines)).await.unwrap();
+    }
+    let expected = batch(&lines);
+    let (key, attempt) = expected.attempts().iter().next().unwrap();
+    let stored = store.read(key).await.unwrap().unwrap();
+    assert_eq!(stored, attempt.registers);
+    assert!(stored.bytes() < 10_000);
+    let board = store.board(&key.site, 4, 0, 10).await.unwrap();
+    assert_eq!(board.rows.len(), 1);
 }
 
 #[tokio::test]

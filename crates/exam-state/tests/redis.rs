@@ -2,13 +2,19 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use exam_record::AttemptKey;
-use exam_state::{BOARD_ROWS, BlockingReader, Options, Position, StateError, StateStore, open};
-use support::{Redis, answer, attempt, batch, conformance};
+use exam_record::{AttemptKey, Registers};
+use exam_state::{
+    BOARD_ROWS, BlockingReader, FoldBatch, Options, Position, StateError, StateStore, open,
+};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use support::{Redis, answer, attempt, batch, conformance, record};
 
 fn store(redis: &Redis) -> Arc<dyn StateStore> {
     open(&redis.url(), Options::default()).unwrap()
@@ -40,6 +46,127 @@ async fn redis_is_a_state_store_in_every_locale() {
         let redis = Redis::start(locale, &[]);
         conformance(&*store(&redis)).await;
     }
+}
+
+/// How often the server was asked for a command.
+fn calls(redis: &Redis, command: &str) -> u64 {
+    let said = redis.command(&["INFO", "commandstats"]);
+    let said: String = redis::from_redis_value(said).unwrap();
+    let head = format!("cmdstat_{command}:calls=");
+    let line = said.lines().find_map(|line| line.strip_prefix(&head));
+    line.map_or(0, |rest| {
+        let digits = rest.split(',').next().unwrap();
+        digits.parse().unwrap()
+    })
+}
+
+async fn state(store: &dyn StateStore) -> BTreeMap<AttemptKey, Registers> {
+    let mut state = BTreeMap::new();
+    store
+        .scan(&mut |key, registers| drop(state.insert(key, registers)))
+        .await
+        .unwrap();
+    state
+}
+
+fn merge(state: &mut BTreeMap<AttemptKey, Registers>, batch: &FoldBatch) {
+    for (key, attempt) in batch.attempts() {
+        let known = state.entry(key.clone()).or_default();
+        known.merge(attempt.registers.clone());
+    }
+}
+
+#[tokio::test]
+async fn many_registers_are_joined_like_few() {
+    let redis = Redis::start("C", &[]);
+    let store = store(&redis);
+    let mut runner = TestRunner::deterministic();
+    let mut expected = BTreeMap::new();
+    for _ in 0..20 {
+        let lines = prop::collection::vec(record(), 100..400);
+        let lines = lines.new_tree(&mut runner).unwrap().current();
+        for lines in [&lines[..], &lines[lines.len() / 2..]] {
+            let batch = batch(lines);
+            store.fold(&batch).await.unwrap();
+            merge(&mut expected, &batch);
+        }
+        assert_eq!(state(&*store).await, expected);
+    }
+    assert_eq!(calls(&redis, "exec"), 40);
+    for key in redis.keys() {
+        assert!(redis.says(&["PTTL", &key], "int(25"), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn writers_that_cross_each_other_leave_what_one_alone_would() {
+    let redis = Redis::start("C", &[]);
+    const FOLDS: u64 = 40;
+    let mut expected = BTreeMap::new();
+    let mut writers = Vec::new();
+    for writer in 0..4 {
+        let batches: Vec<FoldBatch> = (0..FOLDS)
+            .map(|round| {
+                let lines = (0..60).map(|n| {
+                    let at = (round * 31 + n * 7 + writer * 13) % 97;
+                    answer(n as i64, at, 1 + (at % 3) as u32, &writer.to_string())
+                });
+                batch(&lines.collect::<Vec<_>>())
+            })
+            .collect();
+        for batch in &batches {
+            merge(&mut expected, batch);
+        }
+        // Each with connections of its own, as a sender and a function have them.
+        let store = store(&redis);
+        writers.push(tokio::spawn(async move {
+            for batch in batches {
+                store.fold(&batch).await.unwrap();
+            }
+        }));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(state(&*store(&redis)).await, expected);
+    // A fold stamps its board by a script; all other scripts followed a transaction that was crossed.
+    let crossed = calls(&redis, "evalsha") - 4 * FOLDS;
+    println!("{} of {} folds were crossed", crossed / 60, 4 * FOLDS);
+    assert!(crossed >= 60, "{crossed}");
+    assert_eq!(calls(&redis, "exec"), 4 * FOLDS);
+}
+
+#[tokio::test]
+async fn one_attempt_that_cannot_be_folded_keeps_no_other_from_it() {
+    let redis = Redis::start("C", &[]);
+    let store = store(&redis);
+    let broken = format!("es:{{{}}}", key(7).to_text());
+    redis.command(&["SET", &broken, "a text"]);
+    let lines: Vec<_> = (0..100).map(|n| answer(n, 1, 1, "a")).collect();
+    let error = store.fold(&batch(&lines)).await.unwrap_err();
+    assert!(matches!(error, StateError::Refused(_)), "{error:?}");
+    redis.command(&["DEL", &broken]);
+    let mut expected = BTreeMap::new();
+    merge(&mut expected, &batch(&lines));
+    expected.remove(&key(7));
+    assert_eq!(state(&*store).await, expected);
+}
+
+#[tokio::test]
+async fn a_user_who_may_run_scripts_but_no_transactions_folds_by_them() {
+    let redis = Redis::start("C", &[]);
+    let rights = "ACL SETUSER exam on >secret ~es:* -@all +@read +@write +@scripting +@connection";
+    let words: Vec<&str> = rights.split(' ').chain(["+time"]).collect();
+    redis.command(&words);
+    let url = redis.url().replace("redis://", "redis://exam:secret@");
+    let store = open(&url, Options::default()).unwrap();
+    let lines: Vec<_> = (0..100).map(|n| answer(n, 1, 1, "a")).collect();
+    for _ in 0..2 {
+        store.fold(&batch(&lines)).await.unwrap();
+    }
+    let mut expected = BTreeMap::new();
+    merge(&mut expected, &batch(&lines));
+    assert_eq!(state(&*store).await, expected);
 }
 
 #[tokio::test]

@@ -31,7 +31,12 @@ pub struct Args {
     #[arg(long = "stream", env = "EXAM_STREAM_STREAM", value_name = "NAME")]
     streams: Vec<String>,
     /// State store, as exam_stream.state_url names it
-    #[arg(long, env = "EXAM_STREAM_STATE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        alias = "state-url",
+        env = "EXAM_STREAM_STATE_URL",
+        hide_env_values = true
+    )]
     state: Option<String>,
     /// User that PHP runs as, as www-data; without one, whoever runs this
     #[arg(long)]
@@ -222,6 +227,9 @@ async fn endpoint(args: &FirehoseArgs) -> Vec<Finding> {
     let Some(url) = args.endpoint.as_deref().filter(|e| !e.is_empty()) else {
         return vec![Finding::Note("none set: AWS's own in the region".into())];
     };
+    if let Err(error) = exam_delivery::check_endpoint(url) {
+        return vec![bad(error.to_string(), "correct exam_stream.endpoint")];
+    }
     let secure = url.starts_with("https://");
     let host = url
         .split("://")

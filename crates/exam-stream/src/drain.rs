@@ -23,7 +23,12 @@ pub struct Args {
     #[command(flatten)]
     firehose: FirehoseArgs,
     /// State store to write through to, as exam_stream.state_url names it
-    #[arg(long, env = "EXAM_STREAM_STATE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        alias = "state-url",
+        env = "EXAM_STREAM_STATE_URL",
+        hide_env_values = true
+    )]
     state: Option<String>,
     /// How long a record waits for company before it is sent
     #[arg(long, env = "EXAM_STREAM_LINGER_MS", default_value_t = 50)]

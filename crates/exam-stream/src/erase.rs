@@ -1,14 +1,21 @@
-//! `exam-stream erase`: removes what is kept of one student, while `serve` runs.
+//! `exam-stream erase`: removes what is kept of students, while `serve` runs.
 //!
-//! In cold storage the student's lines give way to as long a line that says
-//! `{"erased":true}`; every other line stays where it is, byte for byte. Then the
-//! attempts are removed from the state store, in that order, so that nothing folds
-//! them back. Killed at any moment it has torn nothing: run it again.
+//! Whose: one student's, single attempts', or (`--requested`) those of which an
+//! `erased` record came through the stream. In cold storage their lines give way
+//! to as long a line that says `{"erased":true}`; every other line stays where it
+//! is, byte for byte, and so do the `erased` records. The quarantine is treated
+//! likewise. Then the attempts are removed from the state store, in that order, so
+//! that nothing folds them back; those of which there is an `erased` record keep
+//! the register that says so, and take nothing that comes late.
 //!
-//! It refuses to guess: what it cannot attribute, or does not own (Parquet, results
-//! of queries, the spool, the quarantine), it names in its report.
+//! What was made of the lines (Parquet, results of queries) is `exam-analyse
+//! erase`'s: what is to go is left for it in `DIR/erasure.json`, before any line
+//! goes, for lines tell which rows are whose. Killed at any moment this has torn
+//! nothing: run it again.
+//!
+//! It refuses to guess: what it cannot attribute or reach, it names in its report.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -19,13 +26,16 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use exam_cold::{Part, Rewriting, Select, Tree};
-use exam_record::{AttemptKey, AttemptView, members, string_bytes};
+use exam_record::make::{self, Attempt};
+use exam_record::{About, AttemptKey, AttemptView, Erasure, Known};
+use exam_state::{FoldBatch, StateStore};
 use serde::Serialize;
 
-use crate::rebuild::source::{Piece, Source};
+use crate::rebuild::source::{self, Piece, Source};
 use crate::{clock, settings};
 
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("whose").required(true)))]
 pub struct Args {
     /// Directory of the `serve`
     #[arg(
@@ -35,18 +45,30 @@ pub struct Args {
     )]
     dir: PathBuf,
     /// The Moodle site, as the records name it; '' is the paper's bare records
-    #[arg(long)]
-    site: String,
+    #[arg(long, required_unless_present = "requested")]
+    site: Option<String>,
     /// The student whose attempts are erased, by Moodle's user id
-    #[arg(long, value_name = "ID", required_unless_present = "attempt")]
+    #[arg(long, value_name = "ID", group = "whose")]
     student: Option<i64>,
-    /// An attempt to erase (repeatable), instead of a student
-    #[arg(long, value_name = "ID", conflicts_with = "student")]
+    /// An attempt to erase (repeatable)
+    #[arg(long, value_name = "ID", group = "whose")]
     attempt: Vec<i64>,
-    /// State store to remove the attempts from: redis:// or rediss://
-    #[arg(long, env = "EXAM_STREAM_STATE_URL", hide_env_values = true)]
+    /// All attempts that Moodle has asked to erase, through the stream
+    #[arg(long, group = "whose")]
+    requested: bool,
+    /// State store to remove the attempts from, as exam_stream.state_url names it
+    #[arg(
+        long,
+        alias = "state-url",
+        env = "EXAM_STREAM_STATE_URL",
+        hide_env_values = true
+    )]
     state: Option<String>,
-    /// Spool in which lines that are still to come are counted
+    /// An attempt that is kept as erased is forgotten so many days later; 0: never
+    #[arg(long, env = "EXAM_STREAM_STATE_DAYS", default_value_t = 30)]
+    state_days: u64,
+    /// Spool in whose quarantine lines are erased, and in which lines that are still to come are
+    /// counted
     #[arg(long, env = "EXAM_STREAM_SPOOL_DIR")]
     spool_dir: Option<PathBuf>,
     /// Only say what would be erased
@@ -60,77 +82,43 @@ pub struct Args {
 /// What was done, for whoever asked for the erasure. It names no content.
 #[derive(Serialize)]
 struct Report {
-    site: String,
-    student: Option<i64>,
-    attempts: BTreeSet<i64>,
+    /// By site: students and attempts. Of each attempt what its lines told, if there were any.
+    whose: Erasure,
     dry_run: bool,
     /// Seconds since 1970. Lines that arrived later are not concerned: erase again.
     began: f64,
     ended: f64,
+    /// Lines erased in cold storage, and their bytes.
     lines: u64,
     bytes: u64,
-    /// Lines erased in each file of cold storage.
+    /// The same in each of its files.
     parts: BTreeMap<String, u64>,
     /// Attempts removed from the state store; null: none was given.
     state: Option<Vec<String>>,
-    /// Lines of the student that are still to be delivered, or were put aside; null: no spool given.
-    spool_lines: Option<u64>,
+    /// Lines erased in the quarantine; null: no spool given.
     quarantine_lines: Option<u64>,
+    not_reached: NotReached,
+}
+
+/// What may hold something of theirs still.
+#[derive(Serialize)]
+struct NotReached {
+    /// Lines in the spool that are still to be delivered: erase again then. null: no spool given.
+    spool_lines: Option<u64>,
     /// Files of bytes that were no JSON: they may hold anybody's.
     unparsed: Vec<String>,
-    /// Made from the lines of these hours and days: make them anew, or delete them.
+    /// Directories of what was made of the lines: `exam-analyse erase` erases there.
     derived: Vec<PathBuf>,
+    elsewhere: &'static str,
 }
 
-/// Whose lines.
-struct Concerned {
-    site: String,
-    student: Option<i64>,
-    attempts: BTreeSet<i64>,
-}
+const ELSEWHERE: &str = "objects of Amazon S3, Flink's results, backups and copies of any of these: \
+    bring the objects here, erase in them and put them back, or delete them";
 
-/// What a line says of whom it is about, of whatever form it is otherwise.
-#[derive(Default)]
-struct About {
-    site: Option<Vec<u8>>,
-    attempt: Option<i64>,
-    student: Option<i64>,
-}
-
-impl About {
-    fn of(line: &[u8]) -> Self {
-        let mut about = About::default();
-        // Every line of cold storage is JSON; what is no object says nothing of anybody.
-        let _ = members(line, |key, value| {
-            match &*string_bytes(key).unwrap_or_default() {
-                b"site" => about.site = string_bytes(value).map(|site| site.into_owned()),
-                b"attempt" => about.attempt = integer(value),
-                b"student_id" => about.student = integer(value),
-                _ => {}
-            }
-        });
-        about
-    }
-}
-
-/// As the fold reads an integer: also as a text or as `3.0`.
-fn integer(value: &[u8]) -> Option<i64> {
-    let digits = match value {
-        [b'"', digits @ .., b'"'] => digits,
-        digits => digits,
-    };
-    let digits = std::str::from_utf8(digits).ok()?;
-    let float = || digits.parse::<f64>().ok().filter(|n| n.fract() == 0.0);
-    digits.parse().ok().or_else(|| float().map(|n| n as i64))
-}
-
-impl Concerned {
-    fn has(&self, about: &About) -> bool {
-        about.site.as_deref().unwrap_or_default() == self.site.as_bytes()
-            && (self.student.is_some() && about.student == self.student
-                || about.attempt.is_some_and(|id| self.attempts.contains(&id)))
-    }
-}
+/// What is to be erased from what was made of the lines, left for `exam-analyse erase`.
+const PLAN: &str = "erasure.json";
+/// What `exam-analyse` makes of the lines.
+const DERIVED: [&str; 2] = ["parquet", "results"];
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let dir = &args.dir;
@@ -146,8 +134,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let store = args
         .state
         .as_deref()
-        .map(|url| settings::state(url, 0))
+        .map(|url| settings::state(url, args.state_days))
         .transpose()?;
+    let spool = args.spool_dir.as_deref().map(source::open_spool);
+    let spool = spool.transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -167,60 +157,89 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         rewriting.release(waiting)?;
     }
     let parts = exam_cold::parts(dir, Tree::Cold, &Select::default())?;
-    let mut concerned = Concerned {
-        site: args.site.clone(),
-        student: args.student,
-        attempts: args.attempt.iter().copied().collect(),
-    };
-    if args.student.is_some() {
-        let found = on_all(&parts, |part| attempts_of(part, &concerned))?;
-        concerned.attempts = found.into_iter().flatten().collect();
-        // What cold storage has forgotten, the state may still know.
-        if let Some(store) = &store {
+
+    // Whose.
+    let requested = requests(&parts)?;
+    let mut whose = Erasure::default();
+    if args.requested {
+        whose = requested.clone();
+        whose
+            .0
+            .retain(|site, _| args.site.as_ref().is_none_or(|wanted| wanted == site));
+    } else {
+        let site = args.site.as_deref().unwrap_or_default();
+        let ours = whose.of(site);
+        ours.students.extend(args.student);
+        let attempts = args.attempt.iter();
+        ours.attempts
+            .extend(attempts.map(|id| (*id, Known::default())));
+        if let (Some(store), Some(student)) = (&store, args.student) {
+            // What cold storage has forgotten, the state may still know.
             let mut see = |key: AttemptKey, registers| {
-                if let AttemptView {
-                    attempt: Some(attempt),
-                    student_id: Some(student),
-                    ..
-                } = AttemptView::new(&key, &registers)
-                    && key.site == args.site
-                    && Some(student) == args.student
+                let view = AttemptView::new(&key, &registers);
+                if let (Some(attempt), true) = (view.attempt, key.site == site)
+                    && view.student_id == Some(student)
                 {
-                    concerned.attempts.insert(attempt);
+                    whose.of(site).attempts.entry(attempt).or_default();
                 }
             };
             let scan = store.scan(&mut see);
             runtime.block_on(scan).context("reading the state store")?;
         }
+        if args.student.is_some() {
+            // A line may name an attempt of theirs and not them.
+            for found in on_all(&parts, |part| survey(part, &whose))? {
+                whose.merge(found.learnt);
+            }
+        }
     }
-    let erased = on_all(&parts, |part| {
-        erase(&rewriting, part, &concerned, args.dry_run)
-    })?;
+    let mut found = on_all(&parts, |part| survey(part, &whose))?;
+    for part in &mut found {
+        whose.merge(std::mem::take(&mut part.learnt));
+    }
 
-    let mut keys: Vec<_> = concerned
-        .attempts
+    // What was made of the lines, before they go.
+    let derived: Vec<PathBuf> = DERIVED
         .iter()
-        .map(|attempt| AttemptKey::new(&args.site[..], *attempt))
+        .map(|tree| dir.join(tree))
+        .filter(|tree| tree.is_dir())
         .collect();
-    // Of a bare record the student is the attempt.
-    keys.extend(
-        args.student
-            .filter(|_| args.site.is_empty())
-            .map(|student| AttemptKey::new("", student)),
-    );
+    if !args.dry_run && !derived.is_empty() && !whose.is_empty() {
+        leave_plan(dir, &whose)?;
+    }
+    if !args.dry_run {
+        let touched: Vec<&Part> = touched(&parts, &found).map(|(part, _)| part).collect();
+        on_all(&touched, |part| {
+            rewriting.erase(part, &mut |line| whose.has_line(line))
+        })?;
+    }
+    let mut quarantine_lines = 0;
+    if let Some(spool) = &spool {
+        let mut edit = |record: &mut [u8]| {
+            let lines = match args.dry_run {
+                true => record
+                    .split(|b| *b == b'\n')
+                    .filter(|l| whose.has_line(l))
+                    .count() as u64,
+                false => exam_cold::erase_lines(record, &mut |line| whose.has_line(line)).0,
+            };
+            quarantine_lines += lines;
+            lines > 0 && !args.dry_run
+        };
+        spool
+            .edit_quarantined(&mut edit)
+            .context("the quarantine")?;
+    }
+
     let mut removed = Vec::new();
     if let Some(store) = &store {
         if !args.dry_run {
             // What the fold had read before is folded; from now on it reads none of these.
             rewriting.release(waiting)?;
         }
-        for key in &keys {
-            let known = match args.dry_run {
-                true => runtime
-                    .block_on(store.read(key))
-                    .map(|known| known.is_some()),
-                false => runtime.block_on(store.remove(key)),
-            };
+        for key in keys(&whose) {
+            let forget = forget(&**store, &key, &requested, args.dry_run);
+            let known = runtime.block_on(forget);
             if known.with_context(|| format!("removing {} from the state", key.to_text()))? {
                 removed.push(key.to_text());
             }
@@ -228,34 +247,31 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     drop(rewriting);
 
-    let spool = args.spool_dir.as_deref();
-    let spool = spool.map(|dir| in_spool(dir, &concerned)).transpose()?;
-    let touched: Vec<_> = parts
-        .iter()
-        .zip(&erased)
-        .filter(|(_, (n, _))| *n > 0)
-        .collect();
     let report = Report {
-        site: args.site,
-        student: args.student,
         dry_run: args.dry_run,
         began,
         ended: clock::since_epoch().as_secs_f64(),
-        lines: erased.iter().map(|(lines, _)| lines).sum(),
-        bytes: erased.iter().map(|(_, bytes)| bytes).sum(),
-        parts: touched
-            .iter()
-            .map(|(part, (lines, _))| (part.name.to_string(), *lines))
+        lines: found.iter().map(|part| part.lines).sum(),
+        bytes: found.iter().map(|part| part.bytes).sum(),
+        parts: touched(&parts, &found)
+            .map(|(part, found)| (part.name.to_string(), found.lines))
             .collect(),
         state: store.is_some().then_some(removed),
-        spool_lines: spool.map(|(spool, _)| spool),
-        quarantine_lines: spool.map(|(_, quarantine)| quarantine),
-        unparsed: exam_cold::parts(dir, Tree::Unparsed, &Select::default())?
-            .iter()
-            .map(|part| part.name.to_string())
-            .collect(),
-        derived: derived(dir, touched.iter().map(|(part, _)| *part))?,
-        attempts: concerned.attempts,
+        quarantine_lines: spool.is_some().then_some(quarantine_lines),
+        not_reached: NotReached {
+            spool_lines: args
+                .spool_dir
+                .as_deref()
+                .map(|dir| in_spool(dir, &whose))
+                .transpose()?,
+            unparsed: exam_cold::parts(dir, Tree::Unparsed, &Select::default())?
+                .iter()
+                .map(|part| part.name.to_string())
+                .collect(),
+            derived,
+            elsewhere: ELSEWHERE,
+        },
+        whose,
     };
     serde_json::to_writer_pretty(&mut out, &report)?;
     writeln!(out)?;
@@ -264,8 +280,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Does `work` on every part, on all processors; results in the order of the parts.
-fn on_all<T: Send>(
-    parts: &[Part],
+fn on_all<P: std::borrow::Borrow<Part> + Sync, T: Send>(
+    parts: &[P],
     work: impl Fn(&Part) -> Result<T, exam_cold::Error> + Sync,
 ) -> anyhow::Result<Vec<T>> {
     let queue = Mutex::new(parts.iter().enumerate());
@@ -276,7 +292,7 @@ fn on_all<T: Send>(
             let Some((index, part)) = next else {
                 return Ok(done);
             };
-            done.push((index, work(part)?));
+            done.push((index, work(part.borrow())?));
         }
     };
     let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -312,121 +328,133 @@ fn each_line(part: &Part, mut each: impl FnMut(&[u8])) -> Result<(), exam_cold::
     }
 }
 
-/// The attempts that lines about the student name.
-fn attempts_of(part: &Part, concerned: &Concerned) -> Result<BTreeSet<i64>, exam_cold::Error> {
-    let mut found = BTreeSet::new();
+/// The attempts of which there is an `erased` record.
+fn requests(parts: &[Part]) -> anyhow::Result<Erasure> {
+    let word = memchr::memmem::Finder::new("erased");
+    let found = on_all(parts, |part| {
+        let mut found = Erasure::default();
+        each_line(part, |line| {
+            // Few lines have the word, and an erased one is none of them.
+            if word.find(line).is_some()
+                && let About {
+                    erased: true,
+                    site: Some(site),
+                    attempt: Some(attempt),
+                    ..
+                } = About::of(line)
+            {
+                found.of(&site).attempts.entry(attempt).or_default();
+            }
+        })?;
+        Ok(found)
+    })?;
+    let mut all = Erasure::default();
+    found.into_iter().for_each(|found| all.merge(found));
+    Ok(all)
+}
+
+/// What a part has of theirs.
+#[derive(Default)]
+struct Found {
+    lines: u64,
+    bytes: u64,
+    learnt: Erasure,
+}
+
+fn survey(part: &Part, whose: &Erasure) -> Result<Found, exam_cold::Error> {
+    let mut found = Found::default();
     each_line(part, |line| {
         let about = About::of(line);
-        if concerned.has(&about) {
-            found.extend(about.attempt);
+        if whose.has(&about) {
+            found.lines += 1;
+            found.bytes += line.len() as u64;
+            found.learnt.learn(&about, line);
         }
     })?;
     Ok(found)
 }
 
-/// Returns how many lines were erased, and of how many bytes.
-fn erase(
-    rewriting: &Rewriting,
-    part: &Part,
-    concerned: &Concerned,
-    dry_run: bool,
-) -> Result<(u64, u64), exam_cold::Error> {
-    if !dry_run {
-        let erased = rewriting.erase(part, &mut |line| concerned.has(&About::of(line)))?;
-        return Ok(erased.map_or((0, 0), |erased| (erased.erased, erased.erased_bytes)));
+fn touched<'a>(
+    parts: &'a [Part],
+    found: &'a [Found],
+) -> impl Iterator<Item = (&'a Part, &'a Found)> {
+    parts.iter().zip(found).filter(|(_, found)| found.lines > 0)
+}
+
+/// The attempts, as the state store names them.
+fn keys(whose: &Erasure) -> Vec<AttemptKey> {
+    let mut keys = Vec::new();
+    for (site, of_site) in &whose.0 {
+        let attempts = of_site.attempts.keys();
+        keys.extend(attempts.map(|attempt| AttemptKey::new(&site[..], *attempt)));
+        if site.is_empty() {
+            // Of a bare record the student is the attempt.
+            let students = of_site.students.iter();
+            keys.extend(students.map(|student| AttemptKey::new("", *student)));
+        }
     }
-    let mut found = (0, 0);
-    each_line(part, |line| {
-        if concerned.has(&About::of(line)) {
-            found.0 += 1;
-            found.1 += line.len() as u64;
-        }
-    })?;
-    Ok(found)
+    keys
 }
 
-/// Lines about the student in the spool, and in its quarantine.
-fn in_spool(dir: &Path, concerned: &Concerned) -> anyhow::Result<(u64, u64)> {
+/// Whether the state store knew anything of the attempt. It is told of an erasure that came through
+/// the stream once more where it does: it may have been filled from elsewhere.
+async fn forget(
+    store: &dyn StateStore,
+    key: &AttemptKey,
+    requested: &Erasure,
+    dry_run: bool,
+) -> anyhow::Result<bool> {
+    let known = store.read(key).await?;
+    let Some(known) = known.filter(|known| !known.is_erased()) else {
+        return Ok(false);
+    };
+    let view = AttemptView::new(key, &known);
+    let asked_for = requested.0.get(&key.site);
+    match view.attempt {
+        _ if dry_run => {}
+        Some(attempt) if asked_for.is_some_and(|of| of.attempts.contains_key(&attempt)) => {
+            let attempt = Attempt {
+                site: view.site,
+                quiz: view.quiz.unwrap_or(0),
+                attempt,
+                usage: 0,
+                student_id: 0,
+            };
+            let mut batch = FoldBatch::new();
+            let now = clock::since_epoch().as_micros() as u64;
+            batch.push(make::erased(&attempt, now).as_bytes())?;
+            store.fold(&batch).await?;
+        }
+        _ => drop(store.remove(key).await?),
+    }
+    Ok(true)
+}
+
+/// Adds to what `exam-analyse erase` has still to do, durably.
+fn leave_plan(dir: &Path, whose: &Erasure) -> anyhow::Result<()> {
+    let path = dir.join(PLAN);
+    let mut plan: Erasure = match fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).with_context(|| path.display().to_string())?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Erasure::default(),
+        Err(error) => return Err(error).with_context(|| path.display().to_string()),
+    };
+    plan.merge(whose.clone());
+    exam_cold::replace_file(&path, &serde_json::to_vec(&plan)?)?;
+    Ok(())
+}
+
+/// Lines about them that the spool has still to deliver.
+fn in_spool(dir: &Path, whose: &Erasure) -> anyhow::Result<u64> {
     let mut source = Source::default();
     source.add_spool(dir)?;
-    let (mut spool, mut quarantine) = (0, 0);
+    let mut lines = 0;
     for piece in source.pieces()? {
-        let count = match &piece {
-            Piece::Quarantine(_) => &mut quarantine,
-            _ => &mut spool,
-        };
-        piece.lines(&mut |line| {
-            *count += u64::from(concerned.has(&About::of(line)));
-            Ok(())
-        })?;
-    }
-    Ok((spool, quarantine))
-}
-
-/// The Parquet files of the hours that were erased in, and results of queries of their days.
-fn derived<'a>(dir: &Path, parts: impl Iterator<Item = &'a Part>) -> io::Result<Vec<PathBuf>> {
-    let (mut hours, mut days) = (BTreeSet::new(), BTreeSet::new());
-    for part in parts {
-        if let Some((hour, _)) = part.name.rsplit_once('/') {
-            hours.insert(dir.join("parquet").join(hour));
-        }
-        days.extend(part.name.split('/').find(|name| name.starts_with("dt=")));
-    }
-    let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = hours.into_iter().collect();
-    if let Ok(queries) = fs::read_dir(dir.join("results")) {
-        for query in queries {
-            let query = query?.path();
-            folders.extend(days.iter().map(|day| query.join(day)));
+        if !matches!(piece, Piece::Quarantine(_)) {
+            piece.lines(&mut |line| {
+                lines += u64::from(whose.has_line(line));
+                Ok(())
+            })?;
         }
     }
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else {
-            continue;
-        };
-        for entry in entries {
-            let path = entry?.path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false => found.push(path),
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_the_students_however_it_writes_the_numbers_and_whatever_else_is_wrong() {
-        let concerned = Concerned {
-            site: "m é".into(),
-            student: Some(30),
-            attempts: [17].into(),
-        };
-        for line in [
-            r#"{"site":"m é","student_id":30}"#,
-            r#"{"site":"m \u00e9","student_id":"30","attempt":5}"#,
-            r#"{"site":"m é","student_id":30.0}"#,
-            r#"{"\u0073ite":"m é","attempt":17}"#,
-            r#"{"v":1,"ts":"no time","site":"m é","attempt":17,"student_id":null}"#,
-            r#"{"v":2,"type":"of tomorrow","site":"m é","attempt":"17"}"#,
-        ] {
-            assert!(concerned.has(&About::of(line.as_bytes())), "{line}");
-        }
-        for line in [
-            r#"{"site":"other","student_id":30,"attempt":17}"#,
-            r#"{"student_id":30,"attempt":17}"#,
-            r#"{"site":"m é","student_id":3,"attempt":170}"#,
-            r#"{"site":"m é","fields":{"student_id":30,"attempt":17}}"#,
-            r#"{"site":"m é","by":30}"#,
-            r#"{"erased":true}   "#,
-            "",
-        ] {
-            assert!(!concerned.has(&About::of(line.as_bytes())), "{line}");
-        }
-    }
+    Ok(lines)
 }

@@ -58,7 +58,19 @@ enum Command {
     Cost(cost::Args),
 }
 
+/// `exam-stream status | head -1` is no panic to tell of: who read the output has seen enough.
+fn end_quietly_with_the_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let what = panic.payload().downcast_ref::<String>();
+        if !what.is_some_and(|what| what.contains("Broken pipe")) {
+            usual(panic);
+        }
+    }));
+}
+
 fn main() -> ExitCode {
+    end_quietly_with_the_reader();
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Serve(args) => serve::run(args),

@@ -35,6 +35,8 @@ const BATCH_RECORDS: usize = 50_000;
 const BUFFERED: Duration = Duration::from_secs(900);
 /// Differences printed by `--check`.
 const SHOWN: usize = 20;
+/// Malformed lines that each thread tells of.
+const MALFORMED_SHOWN: u64 = 5;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -173,7 +175,11 @@ fn read(
         let mut count = Count::default();
         let mut batch = FoldBatch::new();
         while let Some(piece) = next() {
-            fold_piece(&piece, &mut batch, &mut sink, &mut count)
+            let malformed = |line: &[u8], why: &dyn std::fmt::Display| {
+                let start = String::from_utf8_lossy(&line[..line.len().min(80)]);
+                progress.suspend(|| eprintln!("{piece}: {why}: {start:?}"));
+            };
+            fold_piece(&piece, &mut batch, &mut sink, &mut count, &malformed)
                 .with_context(|| piece.to_string())?;
             progress.inc(piece.bytes());
         }
@@ -218,13 +224,19 @@ fn fold_piece(
     batch: &mut FoldBatch,
     sink: &mut Sink,
     count: &mut Count,
+    malformed: &dyn Fn(&[u8], &dyn std::fmt::Display),
 ) -> anyhow::Result<()> {
     piece.lines(&mut |line| {
         count.lines += 1;
         match batch.push(line) {
             Ok(true) => count.folded += 1,
             Ok(false) => {}
-            Err(_) => count.malformed += 1,
+            Err(why) => {
+                count.malformed += 1;
+                if count.malformed <= MALFORMED_SHOWN {
+                    malformed(line, &why);
+                }
+            }
         }
         if batch.records() >= BATCH_RECORDS {
             sink.take(batch)

@@ -13,6 +13,8 @@ use exam_delivery::{AwsEnv, ClientError};
 use exam_spool::Spool;
 use exam_state::StateStore;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 /// Which spool.
 #[derive(clap::Args)]
@@ -95,14 +97,22 @@ pub fn size(text: &str) -> Result<u64, String> {
 
 /// Log lines on stderr; `EXAM_STREAM_LOG` filters them, as in `debug` or `warn`.
 pub fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
-        .with_env_var("EXAM_STREAM_LOG")
-        .from_env_lossy();
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
-    log.with_ansi(io::stderr().is_terminal()).init();
+    let asked = std::env::var("EXAM_STREAM_LOG").unwrap_or_default();
+    let filter = match asked.parse::<Targets>() {
+        Ok(filter) => filter,
+        Err(error) => {
+            if !asked.is_empty() {
+                eprintln!(
+                    "EXAM_STREAM_LOG={asked} is no filter like debug or warn,hyper=info ({error}): info is taken"
+                );
+            }
+            Targets::new().with_default(tracing::Level::INFO)
+        }
+    };
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry().with(log).with(filter).init();
 }
 
 /// Returns at the first SIGTERM or SIGINT.

@@ -17,7 +17,12 @@ use crate::settings;
 #[derive(clap::Args)]
 pub struct Args {
     /// State store to read, as exam_stream.state_url names it
-    #[arg(long, env = "EXAM_STREAM_STATE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        alias = "state-url",
+        env = "EXAM_STREAM_STATE_URL",
+        hide_env_values = true
+    )]
     state: String,
     /// File to write; `-` is stdout
     #[arg(long, default_value = "-", value_name = "FILE")]
@@ -62,6 +67,7 @@ fn write_to(
     state: impl Iterator<Item = (AttemptKey, Registers)>,
 ) -> io::Result<()> {
     out.write_all(b"{")?;
+    let state = state.filter(|(_, registers)| !registers.is_erased());
     for (index, (key, registers)) in state.enumerate() {
         out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
         serde_json::to_writer(&mut out, &key.to_text())?;

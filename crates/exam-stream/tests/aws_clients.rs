@@ -45,7 +45,7 @@ fn clients() -> Option<PathBuf> {
     };
     if !installed() {
         let (path, pip) = (venv.to_str()?, venv.join("bin/pip"));
-        let made = run("python3", &["-m", "venv", path])
+        let made = run("python3", &["-m", "venv", "--clear", path])
             && run(pip.to_str()?, &["install", "-q", "boto3", "awscli"]);
         if !made || !installed() {
             skipped("boto3 and awscli cannot be installed from PyPI (is python3-venv there?)");

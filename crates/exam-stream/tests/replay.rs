@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 use support::{Redis, Serve, exam_stream, scratch};
@@ -118,4 +119,39 @@ fn a_replayed_log_leaves_the_state_that_an_independent_fold_of_the_file_gives() 
         let state = serde_json::from_slice(&state).expect("it is JSON");
         assert_eq!(told(&state), fold_of_the_file(&log));
     }
+}
+
+#[test]
+fn a_php_without_the_extension_is_told_to_get_it() {
+    let dir = scratch();
+    let (log, php) = (dir.path().join("log"), dir.path().join("php"));
+    std::fs::write(&log, "1\t7\tq1\t0\n").expect("writes");
+    // The system's INI files may load it.
+    std::fs::write(&php, "#!/bin/sh\nexec php -n \"$@\"\n").expect("writes");
+    std::fs::set_permissions(&php, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    let paths = [&log, &php].map(|path| path.to_str().expect("text"));
+    let replay = exam_stream(&["replay", paths[0], "--php", paths[1]]);
+    let said = String::from_utf8_lossy(&replay.stderr);
+    assert!(!replay.status.success());
+    assert!(said.contains("no extension exam_stream"), "{said}");
+}
+
+#[test]
+fn rebuild_names_the_lines_it_can_make_nothing_of() {
+    let dir = scratch();
+    let (lines, json) = (dir.path().join("a.jsonl"), dir.path().join("state"));
+    std::fs::write(
+        &lines,
+        "\u{feff}{}\nnot json\n{\"v\":1,\"id\":\"x\",\"type\":\"answer\",\"at\":\"soon\"}\n",
+    )
+    .expect("writes");
+    let paths = [&json, &lines].map(|path| path.to_str().expect("text"));
+    let rebuild = exam_stream(&["rebuild", "--json", paths[0], paths[1]]);
+    let said = String::from_utf8_lossy(&rebuild.stderr);
+    assert!(rebuild.status.success(), "{said}");
+    assert!(said.contains("3 malformed"), "{said}");
+    assert!(
+        said.contains("a.jsonl: ") && said.contains("\"not json\""),
+        "{said}"
+    );
 }

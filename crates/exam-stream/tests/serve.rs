@@ -306,6 +306,20 @@ async fn streams_are_made_listed_deleted_and_outlive_the_process() {
         said(&list),
         json!({"DeliveryStreamNames": ["exam"], "HasMoreDeliveryStreams": false})
     );
+    let others = r#"{"DeliveryStreamType":"KinesisStreamAsSource"}"#;
+    let list = client
+        .call("ListDeliveryStreams", others.into())
+        .await
+        .unwrap();
+    assert_eq!(
+        said(&list),
+        json!({"DeliveryStreamNames": [], "HasMoreDeliveryStreams": false})
+    );
+    for limit in [-1, 0, 10_001] {
+        let body = json!({ "Limit": limit }).to_string();
+        let list = client.call("ListDeliveryStreams", body.into()).await;
+        refused(&list.unwrap(), "ValidationException");
+    }
     let about = said(
         &client
             .call("DescribeDeliveryStream", named("b"))
@@ -835,7 +849,9 @@ async fn one_student_is_erased_while_serve_runs_and_nobody_else() {
     let report = tokio::task::block_in_place(|| erase(&["--student", "4"]));
     others.await.unwrap();
     assert_eq!(report["lines"], 1_000);
-    assert_eq!(report["attempts"], json!([4]));
+    let whose = &report["whose"]["m.example"];
+    assert_eq!(whose["students"], json!([4]));
+    assert_eq!(whose["attempts"]["4"]["student"], 4);
     assert_eq!(report["state"], json!(["m.example/4"]));
     let parts = report["parts"].as_object().unwrap();
     assert!(parts.len() > 1 && parts.values().map(|n| n.as_u64().unwrap()).sum::<u64>() == 1_000);
@@ -867,6 +883,132 @@ async fn one_student_is_erased_while_serve_runs_and_nobody_else() {
     assert_eq!(erase(&["--student", "4"])["lines"], 0);
     assert_eq!(erase(&["--attempt", "7"])["lines"], 1_210);
     folded("the state is that of the others");
+}
+
+/// An attempt that Moodle has deleted is forgotten as soon as its `erased` record is folded, and stays
+/// so, whatever comes late or is told again; one command then takes its lines from wherever they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_moodle_deletes_is_forgotten_at_once_and_erased_on_request() {
+    let Some(redis) = Redis::start() else {
+        return;
+    };
+    let (dir, spool_dir, url) = (scratch(), scratch(), redis.url());
+    let data = dir.path().to_str().unwrap();
+    let serve = Serve::start(dir.path(), &["--part-mib", "1", "--state", &url]);
+    let mut client = serve.client().await;
+    let mut put = async |lines: Vec<String>| {
+        let put = client
+            .call("PutRecordBatch", batch("exam", &[lines.join("\n")]))
+            .await
+            .unwrap();
+        assert_eq!(put.status, StatusCode::OK);
+    };
+    let known = || {
+        let state = exam_stream(&["state", "--state", &url]).stdout;
+        let state: Value = serde_json::from_slice(&state).unwrap();
+        let keys = state.as_object().unwrap().keys();
+        keys.cloned().collect::<BTreeSet<_>>()
+    };
+    let expected: BTreeSet<String> = (0..20)
+        .filter(|n| *n != 4)
+        .map(|n| format!("m.example/{n}"))
+        .collect();
+    let settled = |what: &str| {
+        until(what, || {
+            let check = exam_stream(&["rebuild", data, "--check", &url]);
+            check.status.success() && known() == expected
+        });
+    };
+    let erased = r#"{"v":1,"id":"4-erased","type":"erased","ts":1760000000,"site":"m.example","quiz":1,"attempt":4}"#;
+    for first in (0..4_000).step_by(200) {
+        put((first..first + 200).map(answer).collect()).await;
+    }
+    put(vec![erased.to_owned()]).await;
+    settled("the attempt is forgotten");
+    put(vec![answer(4_004), answer(4_005)]).await;
+    settled("what comes late is not kept");
+    redis.cli(&["flushall"]);
+    settled("nor does a store that is filled again know it");
+
+    // One command, without a list: from lines, from the quarantine; and what is left to others.
+    let spool = exam_spool::Spool::open(exam_spool::Config {
+        dir: spool_dir.path().to_owned(),
+        max_bytes: 1 << 20,
+        segment_bytes: 1 << 16,
+    })
+    .unwrap();
+    let packed = [answer(4_024), answer(4_025)].join("\n");
+    spool
+        .quarantine("exam", &[packed.as_bytes()], "InvalidArgument")
+        .unwrap();
+    let mut waiting = spool.writer("exam").unwrap();
+    waiting.append(&[answer(4_044).as_bytes()]).unwrap();
+    std::fs::create_dir(dir.path().join("parquet")).unwrap();
+    let erase = |more: &[&str]| {
+        let mut arguments = vec!["erase", "--requested", "--dir", data, "--state", &url];
+        arguments.extend(["--spool-dir", spool_dir.path().to_str().unwrap()]);
+        arguments.extend(more);
+        let done = exam_stream(&arguments);
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        serde_json::from_slice::<Value>(&done.stdout).unwrap()
+    };
+    let before = lines(dir.path(), "cold");
+    let dry = erase(&["--dry-run"]);
+    assert_eq!(
+        (&dry["lines"], &dry["quarantine_lines"]),
+        (&json!(201), &json!(1))
+    );
+    assert_eq!(lines(dir.path(), "cold"), before);
+    assert!(!dir.path().join("erasure.json").exists());
+    assert_eq!(erase(&["--site", "elsewhere"])["lines"], 0);
+
+    let report = erase(&[]);
+    assert_eq!(
+        (&report["lines"], &report["quarantine_lines"]),
+        (&json!(201), &json!(1))
+    );
+    assert_eq!(report["state"], json!([]));
+    assert_eq!(report["not_reached"]["spool_lines"], 1);
+    let plan = std::fs::read(dir.path().join("erasure.json")).unwrap();
+    let plan: Value = serde_json::from_slice(&plan).unwrap();
+    assert_eq!(plan, report["whose"]);
+    let known_of_it = &plan["m.example"]["attempts"]["4"];
+    assert_eq!(known_of_it["student"], 4);
+    assert!(known_of_it["span"][0].as_u64() < known_of_it["span"][1].as_u64());
+    let after = lines(dir.path(), "cold");
+    assert_eq!(after.len(), before.len());
+    assert!(!after.iter().any(|line| line.contains("\"student_id\":4,")));
+    assert!(after.contains(&erased.to_owned()));
+    let mut aside = Vec::new();
+    spool
+        .quarantined(|record| aside.push(record.record))
+        .unwrap();
+    let aside = String::from_utf8(aside.concat()).unwrap();
+    assert!(aside.starts_with("{\"erased\":true} ") && aside.ends_with(&answer(4_025)));
+    settled("others are as they were");
+
+    // Again: nothing is left. What came late goes the next time, and a store that was told by
+    // somebody else is told so.
+    let again = erase(&[]);
+    assert_eq!(
+        (&again["lines"], &again["quarantine_lines"]),
+        (&json!(0), &json!(0))
+    );
+    put(vec![answer(4_064)]).await;
+    settled("it is folded");
+    redis.cli(&["del", "es:{m.example/4}"]);
+    let seen = r"return redis.call('HSET', KEYS[1], 'seen', '0006495a1f4a0000\0\0018000000000000000\0\001')";
+    redis.cli(&["eval", seen, "1", "es:{m.example/4}"]);
+    let late = erase(&[]);
+    assert_eq!(
+        (&late["lines"], &late["state"]),
+        (&json!(1), &json!(["m.example/4"]))
+    );
+    settled("and it is forgotten once more");
 }
 
 #[tokio::test]

@@ -10,10 +10,10 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 flink=2.2.1
 venv=${XDG_CACHE_HOME:-$HOME/.cache}/exam-stream/flink-$flink
 
-java -version 2>&1 | grep -q 'version "\(1[7-9]\|2[0-9]\)' && command -v javac >/dev/null || {
+if ! { java -version 2>&1 | grep -q 'version "\(1[7-9]\|2[0-9]\)' && command -v javac >/dev/null; }; then
     echo "SKIPPED: NOT TESTED on Flink: there is no Java 17 or later (apt-get install openjdk-17-jdk-headless)"
     exit 0
-}
+fi
 if ! [ -e "$venv/installed" ]; then
     echo "Installing Flink $flink (312 MB) and DuckDB from PyPI into $venv"
     rm -rf "$venv"
@@ -26,7 +26,7 @@ if ! [ -e "$venv/installed" ]; then
     fi
     touch "$venv/installed"
 fi
-jars=$("$venv/bin/python" -c 'import pyflink, pathlib; print(pathlib.Path(pyflink.__path__[0]) / "lib")')/*
+jars="$("$venv/bin/python" -c 'import pyflink, pathlib; print(pathlib.Path(pyflink.__path__[0]) / "lib")')/*"
 
 classes=$(mktemp -d "${TMPDIR:-/tmp}/exam-stream-flink.XXXXXX")
 trap 'rm -rf "$classes"' EXIT

@@ -98,6 +98,9 @@ class Deploy(unittest.TestCase):
         stack, = self.called('cloudformation', 'deploy')
         self.assertEqual(stack[stack.index('--parameter-overrides') + 1:],
                          ['AlarmEmail=a@example.org', f'CodeBucket={bucket}', f'FunctionKey={key}'])
+        # Whatever takes tags is found by them in Cost Explorer.
+        tags = stack.index('--tags')
+        self.assertEqual(stack[tags + 1:tags + 3], ['project=exam-stream', 'stack=exam-stream'])
         # The bucket is there, and nothing is analysed.
         self.assertEqual(self.called('s3api', 'create-bucket') + self.called('kinesisanalyticsv2'), [])
 
@@ -106,6 +109,7 @@ class Deploy(unittest.TestCase):
         self.assertEqual(self.run_script('--zip', str(self.zip), 'deploy').returncode, 0)
         made, = self.called('s3api', 'create-bucket')
         self.assertIn('LocationConstraint=eu-west-1', made)
+        self.assertIn('"arn:aws:s3:::exam-stream-code-', ' '.join(self.called('s3api', 'put-bucket-policy')[0]))
         policy, = self.called('s3api', 'put-bucket-policy')
         self.assertEqual(json.loads(policy[-1])['Statement'][0]['Effect'], 'Deny')
         self.assertEqual(len(self.called('s3api', 'put-public-access-block')), 1)
@@ -153,11 +157,23 @@ class Deploy(unittest.TestCase):
         self.assertEqual(len(self.called('cloudformation', 'delete-stack')), 1)
         self.assertEqual(self.called('s3api') + self.called('dynamodb') + self.called('kms'), [])
 
+    def test_what_goes_with_the_stack_and_what_is_kept_are_said(self):
+        run = self.run_script('delete', typed='exam-stream\n')
+        for said in ('its queues, its logs', 'what Firehose has not', 'Kept: the bucket cold, the table exam-stream-Table-1'):
+            self.assertIn(said, run.stderr)
+
+    def test_the_stack_is_not_gone_on_with_when_deleting_it_fails(self):
+        self.answers['cloudformation wait'] = None
+        self.assertNotEqual(self.run_script('--yes', 'delete', '--with-data').returncode, 0)
+        self.assertEqual(self.called('s3api') + self.called('dynamodb') + self.called('kms'), [])
+
     def test_with_data_every_version_of_every_object_goes(self):
         page = json.dumps({'Objects': [{'Key': 'cold/a', 'VersionId': '1'}]})
         self.answers['s3api list-object-versions'] = [page, page, '{"Objects": []}']
         run = self.run_script('--yes', 'delete', '--with-data')
         self.assertEqual(run.returncode, 0, run.stderr)
+        # Said even where nothing is asked.
+        self.assertIn('Every record of every exam in cold is deleted, for good, and the state in exam-stream-Table-1.', run.stderr)
         self.assertEqual(len(self.called('s3api', 'delete-objects')), 2)
         self.assertEqual(self.called('s3api', 'delete-bucket')[0][-1], 'cold')
         self.assertEqual(self.called('dynamodb', 'delete-table')[0][-1], 'exam-stream-Table-1')

@@ -164,7 +164,23 @@ class Template(unittest.TestCase):
         code = ''.join(path.read_text() for path in (ROOT / 'crates/exam-lambda/src').rglob('*.rs'))
         read = set(re.findall(r'(?:setting|var)\("([A-Z_]+)"\)', code)) - {'AWS_LAMBDA_FUNCTION_NAME', 'AWS_LAMBDA_LOG_LEVEL'}
         given = template.load()['Resources']['FoldFunction']['Properties']['Environment']['Variables']
-        self.assertEqual(set(given), read)
+        # Where a service is, the client of AWS asks for itself.
+        self.assertEqual({name for name in given if not name.startswith('AWS_ENDPOINT_URL_')}, read)
+
+    @each_choice
+    def test_endpoints_of_the_stack_change_nothing_for_others_in_the_vpc(self, resources):
+        endpoints = of_type(resources, 'AWS::EC2::VPCEndpoint')
+        given = resources['FoldFunction']['Properties']['Environment']['Variables']
+        self.assertEqual({name for name in given if name.startswith('AWS_ENDPOINT_URL_')},
+                         {{'QueuesEndpoint': 'AWS_ENDPOINT_URL_SQS', 'EventsEndpoint': 'AWS_ENDPOINT_URL_KINESIS'}[name] for name in endpoints})
+        for name, about in endpoints.items():
+            self.assertIs(about['PrivateDnsEnabled'], False, name)
+        if endpoints:
+            # Then the function reaches the cache and these, and nothing else.
+            own, = resources['FunctionSecurityGroup']['Properties']['SecurityGroupEgress']
+            self.assertEqual((own['IpProtocol'], own['CidrIp']), ('icmp', '127.0.0.1/32'))
+            reached = {rule['DestinationSecurityGroupId']['Ref'] for rule in of_type(resources, 'AWS::EC2::SecurityGroupEgress').values()}
+            self.assertEqual(reached, {'CacheSecurityGroup', 'EndpointSecurityGroup'})
 
     @each_choice
     def test_no_service_that_no_longer_exists(self, resources):
@@ -344,6 +360,7 @@ class Athena(unittest.TestCase):
     def test_bare_records_have_a_word_and_a_time_and_signals_are_no_events(self):
         bare = '{"status":"s1120","student_id":3,"timestamp":1.6312066665E9}'
         rows = self.rows([(bare, '2021-09-09'), ('{"v":1,"id":"q","type":"signal","ts":1.5}', '2021-09-09'),
+                          ('{"v":1,"id":"r","type":"erased","ts":1.5}', '2021-09-09'),
                           ('{"user":"spencer","status":"00001"}', '2021-09-09')])
         row, = rows
         self.assertEqual((row['word'], row['status'], row['student_id'], str(row['ts'])),

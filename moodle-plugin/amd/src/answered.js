@@ -29,8 +29,11 @@ const ZERO_IS_EMPTY = ['ddimageortext', 'ddwtos', 'gapselect', 'match', 'randoms
 /** Types with radio buttons, where -1 is "Clear my choice". */
 const CHOICE = ['calculatedmulti', 'multichoice', 'truefalse'];
 
-/** Fields that say how, not what, was answered: control and behaviour fields, formats, draft areas, units. */
-const NOT_AN_ANSWER = /^[:_-]|format$|:itemid$|^attachments$|^unit$|^language$/;
+/**
+ * Fields that say how, not what, was answered: control and behaviour fields, formats, draft areas, units, languages, and what
+ * STACK has understood of an input.
+ */
+const NOT_AN_ANSWER = /^[:_-]|format$|:itemid$|^attachments$|^unit$|^(step_lang|language)$|_val$/;
 
 /**
  * Whether HTML shows anything.

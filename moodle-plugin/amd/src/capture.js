@@ -41,7 +41,7 @@ import {isAnswered} from 'local_examstream/answered';
 /** Milliseconds after the last key until an answer is recorded, and the most it waits while typing goes on. */
 const [PAUSE, LONGEST_PAUSE] = [400, 2000];
 
-/** Milliseconds between two looks at hidden fields (drag and drop emits no event), at editors and at the connection. */
+/** Milliseconds between two looks at fields (scripts write them without an event), at editors and at the connection. */
 const TICK = 1000;
 
 /** Milliseconds after which an answer that is still on its way is shown as not saved. */
@@ -79,7 +79,7 @@ class Capture {
         this.last = new Map();
         this.dirty = new Map();
         this.since = new Map();
-        this.hidden = new Map();
+        this.written = new Map();
         this.timer = null;
         this.touched = false;
         this.failed = false;
@@ -113,6 +113,7 @@ class Capture {
         this.form.append(this.field);
         this.sign();
         this.collect().forEach((fields, slot) => this.last.set(slot, JSON.stringify(fields)));
+        this.written = this.collectWritten();
         this.watch();
         this.signals.watch();
         const noted = document.querySelector('.local-examstream-noted');
@@ -151,7 +152,6 @@ class Capture {
         window.addEventListener('pagehide', () => this.leave());
         window.addEventListener('offline', () => this.refresh());
         window.addEventListener('online', () => this.sender.hurry());
-        this.collectHidden().forEach((value, input) => this.hidden.set(input, value));
     }
 
     /**
@@ -169,17 +169,20 @@ class Capture {
     /**
      * The successful controls of the form, by slot: without submit buttons, and of a repeated name the last, as in PHP.
      *
+     * @param {Map<String, String>} texts what editors have in the stead of their text areas, by name.
      * @return {Map<Number, Object>}
      */
-    collect() {
+    collect(texts = this.editorTexts()) {
         const slots = new Map();
         const prefix = new RegExp(`^q${this.config.usage}:(\\d+)_(.+)$`);
-        const texts = this.editorTexts();
-        new FormData(this.form).forEach((value, name) => {
+        const form = new FormData(this.form);
+        // Which also replaces halves of characters, as a form that is posted does: no server reads JSON with such in it.
+        texts.forEach((text, name) => form.set(name, text));
+        form.forEach((value, name) => {
             const [, slot, field] = name.match(prefix) ?? [];
             if (this.config.slots[slot] && typeof value === 'string') {
                 const fields = slots.get(Number(slot)) ?? {};
-                fields[field] = texts.get(name) ?? value;
+                fields[field] = value;
                 slots.set(Number(slot), fields);
             }
         });
@@ -197,13 +200,12 @@ class Capture {
     }
 
     /**
-     * The hidden fields of questions.
+     * What stands in the form itself, by slot: editors say on their own that they have changed.
      *
-     * @return {Map<HTMLInputElement, String>}
+     * @return {Map<Number, String>}
      */
-    collectHidden() {
-        const inputs = [...this.form.querySelectorAll('input[type=hidden]')];
-        return new Map(inputs.filter(input => this.slotOf(input)).map(input => [input, input.value]));
+    collectWritten() {
+        return new Map([...this.collect(new Map())].map(([slot, fields]) => [slot, JSON.stringify(fields)]));
     }
 
     /**
@@ -320,25 +322,27 @@ class Capture {
     tick() {
         this.clock.look();
         this.hookEditors();
-        this.lookAtHidden();
+        this.lookAtFields();
         this.sender.live();
         this.refresh();
     }
 
     /**
-     * Hidden fields change without an event.
+     * Fields change without an event: drag and drop writes hidden ones, code editors text areas that nobody sees.
      */
-    lookAtHidden() {
-        this.collectHidden().forEach((value, input) => {
-            if (this.hidden.get(input) === value) {
-                return;
-            }
-            this.hidden.set(input, value);
-            const slot = this.slotOf(input);
-            const json = JSON.stringify(this.collect().get(slot));
+    lookAtFields() {
+        const written = this.collectWritten();
+        const changed = [...written.keys()].filter(slot => written.get(slot) !== this.written.get(slot) && !this.dirty.has(slot));
+        this.written = written;
+        if (!changed.length) {
+            return;
+        }
+        const slots = this.collect();
+        changed.forEach(slot => {
+            const json = JSON.stringify(slots.get(slot));
             if (this.touched && json !== this.last.get(slot)) {
                 this.touch(slot, 0);
-            } else if (!this.dirty.has(slot)) {
+            } else {
                 // Scripts of a question that set themselves up are not the student's answer.
                 this.last.set(slot, json);
             }
@@ -379,7 +383,7 @@ class Capture {
      * The page is submitted, hidden or left.
      */
     leave() {
-        this.lookAtHidden();
+        this.lookAtFields();
         this.record();
         this.sign();
         this.sender.leave();

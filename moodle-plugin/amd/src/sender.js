@@ -317,7 +317,8 @@ export default class Sender {
             this.send();
             return;
         }
-        if (status === 413 && records.length) {
+        if ((status === 413 || (status === 400 && body.index === -1)) && records.length) {
+            // Too large, or unreadable as a whole: no other record waits for ever behind the one that is at fault.
             this.batchBytes /= 4;
             if (records.length === 1) {
                 this.refuse(records[0]);

@@ -87,7 +87,7 @@ final class get_board extends invigilation {
                 . 'student (user id), word (a digit per slot: 0 not answered, 1 answered, 2 answered and changed), flags (a digit '
                 . 'per slot), answered, slots, state (started, finished, overdue, abandoned, reopened), statesince, seen, edited '
                 . '(times in seconds), counts, help (calls with their steps), signals, sametime (two devices at once), addresses, '
-                . 'agents'),
+                . 'agents; of one that was erased: attempt, erased'),
             'signals' => new external_value(PARAM_RAW, 'JSON: signals about the quiz as a whole, by name'),
         ]);
     }

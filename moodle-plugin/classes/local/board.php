@@ -53,7 +53,9 @@ final class board {
      */
     public function changes(int $since): array {
         $board = $this->feed->read((int) $this->viewer->cm->instance, $since);
-        $rows = array_filter($board['rows'], fn($row) => !$row['preview'] && $row['student_id']);
+        // Whose these were is not known any more: only who had been told of such an attempt learns anything.
+        $erased = array_keys($board['rows'], null, true);
+        $rows = array_filter($board['rows'], fn($row) => $row && !$row['preview'] && $row['student_id']);
         $seen = $this->viewer->sees(array_map(intval(...), array_column($rows, 'student_id')));
         $rows = array_filter($rows, fn($row) => isset($seen[$row['student_id']]));
         return [
@@ -61,7 +63,10 @@ final class board {
             'more' => $board['more'],
             'reset' => $board['reset'],
             'now' => site::now(),
-            'rows' => array_map($this->row(...), array_values($rows)),
+            'rows' => [
+                ...array_map($this->row(...), array_values($rows)),
+                ...array_map(fn($attempt) => ['attempt' => $attempt, 'erased' => true], $erased),
+            ],
             // What is said of the whole quiz is said of students of other groups, too.
             'signals' => (object) ($this->viewer->groups === null ? $board['signals'] : []),
         ];
@@ -83,7 +88,7 @@ final class board {
                 $rows[$row['attempt']] = $row;
             }
         } while ($changes['more']);
-        return $rows;
+        return array_filter($rows, fn($row) => empty($row['erased']));
     }
 
     /**

@@ -52,7 +52,7 @@ final class board_feed {
      *
      * @param int $quiz
      * @param int $since 0: everything.
-     * @return array as {@see backend::board()}.
+     * @return array as {@see backend::board()}; an attempt that was erased has null for a row.
      * @throws \Throwable when the store cannot be asked in time.
      */
     public function read(int $quiz, int $since): array {
@@ -101,7 +101,9 @@ final class board_feed {
         $steps = self::steps($quiz);
         $last = end($steps) ?: null;
         $from = $told['version'] ?? $since;
-        $board = $this->backend->board(site::id(), $quiz, $from) + ['reset' => false];
+        $board = $this->backend->board(site::id(), $quiz, $from) + ['reset' => false, 'erased' => []];
+        $board['rows'] += array_fill_keys($board['erased'], null);
+        unset($board['erased']);
         $cache = \cache::make('local_examstream', 'board');
         if ($board['reset']) {
             $cache->delete((string) $quiz);

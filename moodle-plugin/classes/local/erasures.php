@@ -17,11 +17,16 @@
 namespace local_examstream\local;
 
 /**
- * Attempts that were deleted in Moodle, or are to be, and may still be in the stream.
+ * Attempts that may be in the stream, and their erasure from it.
  *
- * This plugin writes to the stream and reads its state; it cannot delete from either. The state store forgets an attempt
- * by itself, and what is stored for analysis is the operator's: cli/erasures.php tells what is to be erased there. No
- * student is named here, only attempts.
+ * Attempts are deleted in many ways, and some of them (a course that is reset, a quiz or a user's data that is deleted) tell
+ * nobody. So each attempt is noted here when it begins, in the same transaction, and is due once Moodle has it no more or
+ * its erasure was requested. What is due is told to the stream as a record of the type `erased`, and forgotten here when the
+ * spool has accepted that: whatever fails before leaves it for the next time, and what is told twice changes nothing.
+ *
+ * The stream's state keeps nothing of the attempt from then on, whatever comes late. Where its records are stored,
+ * `exam-stream erase --requested` takes them away. No student is named here, only attempts. A copy of the site under another
+ * id erases nothing of the original's.
  *
  * @package   local_examstream
  * @copyright 2026 The Exam Stream contributors
@@ -29,19 +34,22 @@ namespace local_examstream\local;
  */
 final class erasures {
     /** The table. */
-    private const TABLE = 'local_examstream_erasure';
+    private const TABLE = 'local_examstream_attempt';
+
+    /** Records that are handed over at once. */
+    private const BATCH = 500;
 
     /**
-     * Attempts are to be erased.
+     * Attempts may be in the stream.
      *
      * @param string $where of quiz_attempts a
      * @param array $params
      */
-    public static function request(string $where, array $params): void {
+    public static function note(string $where, array $params): void {
         global $DB;
         $DB->execute(
-            "INSERT INTO {" . self::TABLE . "} (site, attempt, timecreated)
-             SELECT :site, a.id, " . \core\di::get(\core\clock::class)->time() . "
+            "INSERT INTO {" . self::TABLE . "} (site, attempt, quiz)
+             SELECT :site, a.id, a.quiz
                FROM {quiz_attempts} a
               WHERE $where
                 AND NOT EXISTS (SELECT 1 FROM {" . self::TABLE . "} e WHERE e.site = :samesite AND e.attempt = a.id)",
@@ -50,36 +58,86 @@ final class erasures {
     }
 
     /**
-     * An attempt is deleted already.
+     * Attempts are to be erased, whether Moodle keeps them or not.
      *
-     * @param int $attempt
+     * @param string $where of quiz_attempts a
+     * @param array $params
      */
-    public static function request_deleted(int $attempt): void {
+    public static function request(string $where, array $params): void {
         global $DB;
-        $erasure = ['site' => site::id(), 'attempt' => $attempt];
-        if (!$DB->record_exists(self::TABLE, $erasure)) {
-            $DB->insert_record(self::TABLE, $erasure + ['timecreated' => \core\di::get(\core\clock::class)->time()]);
+        self::note($where, $params);
+        $DB->set_field_select(
+            self::TABLE,
+            'timerequested',
+            \core\di::get(\core\clock::class)->time(),
+            "site = :site AND timerequested IS NULL AND attempt IN (SELECT a.id FROM {quiz_attempts} a WHERE $where)",
+            ['site' => site::id()] + $params
+        );
+    }
+
+    /**
+     * Requests the erasure of what Moodle has deleted.
+     */
+    public static function request_deleted(): void {
+        global $DB;
+        $DB->set_field_select(
+            self::TABLE,
+            'timerequested',
+            \core\di::get(\core\clock::class)->time(),
+            'site = :site AND timerequested IS NULL
+             AND NOT EXISTS (SELECT 1 FROM {quiz_attempts} a WHERE a.id = {' . self::TABLE . '}.attempt)',
+            ['site' => site::id()]
+        );
+    }
+
+    /**
+     * Tells the stream of what is due, the oldest first.
+     *
+     * @return int how many it accepted.
+     */
+    public static function send(): int {
+        global $DB;
+        $backend = \core\di::get(backend::class);
+        $told = 0;
+        if (!$backend->is_available()) {
+            return $told;
         }
+        do {
+            $due = $DB->get_records_select(
+                self::TABLE,
+                'site = :site AND timerequested IS NOT NULL',
+                ['site' => site::id()],
+                'id',
+                'id, site, attempt, quiz',
+                0,
+                self::BATCH
+            );
+            foreach ($due as $erasure) {
+                // A page of it may still be open.
+                closed::mark((int) $erasure->attempt);
+            }
+            $accepted = $due ? $backend->put(array_values(array_map(self::record(...), $due))) : 0;
+            $DB->delete_records_list(self::TABLE, 'id', array_slice(array_keys($due), 0, $accepted));
+            $told += $accepted;
+        } while ($accepted === self::BATCH);
+        return $told;
     }
 
     /**
-     * What is to be erased, the oldest first.
+     * The record that erases an attempt. It says nothing of the student.
      *
-     * @return \moodle_recordset of site, attempt, timecreated
+     * @param \stdClass $erasure
+     * @return string
      */
-    public static function pending(): \moodle_recordset {
-        global $DB;
-        return $DB->get_recordset(self::TABLE, null, 'id', 'id, site, attempt, timecreated');
-    }
-
-    /**
-     * An attempt was erased.
-     *
-     * @param string $site
-     * @param int $attempt
-     */
-    public static function done(string $site, int $attempt): void {
-        global $DB;
-        $DB->delete_records(self::TABLE, ['site' => $site, 'attempt' => $attempt]);
+    private static function record(\stdClass $erasure): string {
+        return envelope::encode([
+            'v' => 1,
+            'id' => "$erasure->attempt-erased",
+            'type' => 'erased',
+            'ts' => round(site::now(), 6),
+            'site' => $erasure->site,
+            'quiz' => (int) $erasure->quiz,
+            'attempt' => (int) $erasure->attempt,
+        ]);
     }
 }

@@ -31,10 +31,10 @@ use local_examstream\local\site;
  * What is kept about whom.
  *
  * In Moodle's database: nothing about a person. Answers, calls for help and the signs that are switched on go to the
- * delivery stream and the state store, which this plugin writes and reads but cannot delete from. What the state store
- * has of an attempt is exported with it. What is to be deleted is listed for the operator, see {@see erasures}; the
- * state store forgets it by itself after the time that is set there. The list, and a mark that an attempt takes nothing
- * more, name the attempt only.
+ * delivery stream and the state store. What the state store has of an attempt is exported with it. What is to be deleted is
+ * told to the stream, see {@see erasures}: the state store forgets it within minutes, and where records are stored they are
+ * erased by a program that runs there. The list of attempts, and a mark that an attempt takes nothing more, name the
+ * attempt only.
  *
  * @package   local_examstream
  * @copyright 2026 The Exam Stream contributors
@@ -128,7 +128,7 @@ class provider implements
     }
 
     /**
-     * Lists attempts for erasure. The quiz may have deleted them before we are asked: those its events have listed.
+     * Requests the erasure of attempts. Those that the quiz has deleted before we are asked are found without us.
      *
      * @param \context $context
      * @param string $and more of the condition

@@ -13,7 +13,7 @@
 //! - Memory is bounded: beyond the limit the watermark goes ahead of time, what comes then is late
 //!   and restated; a query that needs more for one window is ended with a word.
 
-mod output;
+pub mod output;
 mod queries;
 mod reader;
 mod signals;
@@ -49,7 +49,7 @@ const TICK: Duration = Duration::from_millis(200);
 ///
 /// Results are written to OUT/QUERY/dt=YYYY-MM-DD/rows.jsonl, a window's rows at once; figures
 /// to OUT/_status.json. A file of either folder that is added, changed or removed while this runs is taken up.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Args {
     /// Directory of a `serve`, with its cold storage
     #[arg(long, value_name = "DIR")]
@@ -87,6 +87,21 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let stop = stop_at_signals()?;
+    if args.while_stdin {
+        stop_with_stdin(stop.clone())?;
+    }
+    // Again from what is committed, when rows were erased meanwhile.
+    loop {
+        if let Some(code) = run_until_wanted(&args, &stop)? {
+            return Ok(code);
+        }
+        tracing::info!("lets go of the results, for rows to be erased");
+    }
+}
+
+/// `None`: somebody waits to erase rows.
+fn run_until_wanted(args: &Args, stop: &AtomicBool) -> anyhow::Result<Option<ExitCode>> {
     let engine = DataFusion::new(args.memory)?;
     let out = args
         .out
@@ -107,10 +122,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         None => None,
     };
-    let stop = stop_at_signals()?;
-    if args.while_stdin {
-        stop_with_stdin(stop.clone())?;
-    }
     let windows = Windows::new(window::Settings {
         lateness: args.lateness.as_millis() as Millis,
         memory: args.memory,
@@ -127,17 +138,19 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         began: Instant::now(),
         worked: Duration::ZERO,
         heard: None,
-        args,
+        args: args.clone(),
         windows,
         output,
         checkpoint,
         signals,
     };
-    run.follow(&stop)?;
-    Ok(match run.refused.is_empty() {
+    if !run.follow(stop)? {
+        return Ok(None);
+    }
+    Ok(Some(match run.refused.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
-    })
+    }))
 }
 
 struct Run {
@@ -164,15 +177,20 @@ struct Run {
 }
 
 impl Run {
-    fn follow(&mut self, stop: &AtomicBool) -> anyhow::Result<()> {
+    /// False: somebody waits to erase rows.
+    fn follow(&mut self, stop: &AtomicBool) -> anyhow::Result<bool> {
         if let Some(signals) = &self.signals {
             // Those of the last commit before a crash.
             signals.push(std::mem::take(&mut self.checkpoint.signals));
         }
         let (mut looked, mut told) = (None::<Instant>, Instant::now());
-        let mut failing = false;
+        let (mut failing, mut wanted) = (false, false);
         while !stop.load(Ordering::Relaxed) {
             if looked.is_none_or(|at| at.elapsed() >= LOOK) {
+                wanted = self.output.is_wanted()?;
+                if wanted {
+                    break;
+                }
                 self.look()?;
                 looked = Some(Instant::now());
             }
@@ -221,7 +239,8 @@ impl Run {
             }
         }
         self.commit_if(true)?;
-        self.tell()
+        self.tell()?;
+        Ok(!wanted)
     }
 
     /// Takes up what changed in the folder.

@@ -5,20 +5,28 @@
 //! OUT/_late/dt=YYYY-MM-DD/rows.jsonl     events that came too late for a window
 //! OUT/_checkpoint.json                   how far every query is, and the last commit
 //! OUT/_status.json                       figures, for people and monitoring
+//! OUT/_lock                              held by the one writer
+//! OUT/_erasing                           held by who erases rows, or waits for the writer to let go
 //! ```
 //!
 //! A commit is written into the checkpoint first, with the bytes it is about to append and where;
 //! then it is appended. Whoever finds a checkpoint appends the same bytes at the same places once
 //! more, which changes nothing where they are already. So whatever moment the process dies in, a
 //! reader of the files never sees a window twice with different rows.
+//!
+//! A row that was erased is `{"erased":true}` and spaces: those behind it stay where they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+use datafusion::arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+use exam_record::{About, Erasure, members};
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::Millis;
@@ -79,6 +87,8 @@ pub struct Output {
     dir: PathBuf,
     /// Held while this lives: one writer a directory.
     _lock: File,
+    /// See [`erase`].
+    erasing: File,
     pending: BTreeMap<String, String>,
     pending_bytes: usize,
     signals: Vec<String>,
@@ -102,12 +112,23 @@ impl Output {
             error,
         };
         fs::create_dir_all(dir).map_err(wrong)?;
+        let erasing = File::create(dir.join("_erasing")).map_err(wrong)?;
         let lock = File::create(dir.join("_lock")).map_err(wrong)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| OutputError::Locked(dir.to_owned()))?;
+        // Waits for an erasure to be done.
+        locked(&erasing, FlockOperation::LockShared).map_err(wrong)?;
+        let ours = locked(&lock, FlockOperation::NonBlockingLockExclusive).map_err(wrong)?;
+        locked(&erasing, FlockOperation::Unlock).map_err(wrong)?;
+        if !ours {
+            return Err(OutputError::Locked(dir.to_owned()));
+        }
+        Output::resume(dir, lock, erasing)
+    }
+
+    fn resume(dir: &Path, lock: File, erasing: File) -> Result<(Self, Checkpoint), OutputError> {
         let output = Output {
             dir: dir.to_owned(),
             _lock: lock,
+            erasing,
             pending: BTreeMap::new(),
             pending_bytes: 0,
             signals: Vec::new(),
@@ -123,6 +144,16 @@ impl Output {
         };
         output.append(&checkpoint.appends)?;
         Ok((output, checkpoint))
+    }
+
+    /// Whether somebody waits to erase rows: this is to be dropped, and opened again.
+    pub fn is_wanted(&self) -> Result<bool, OutputError> {
+        let free = locked(&self.erasing, FlockOperation::NonBlockingLockShared)
+            .and_then(|free| locked(&self.erasing, FlockOperation::Unlock).map(|_| free));
+        free.map(|free| !free).map_err(|error| OutputError::Write {
+            path: self.dir.join("_erasing"),
+            error,
+        })
     }
 
     /// Lines for a file of `DIR/<name>/dt=…`, to be committed.
@@ -228,6 +259,136 @@ impl Output {
             }
         }
         Ok((revision, rows))
+    }
+}
+
+/// What an erasure found in a directory of results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Erased {
+    pub files: u64,
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// Erases the rows about them from a directory of results, late events included.
+///
+/// Whoever writes there ends its part first, and begins again from what it has committed once this is
+/// done: so nothing that it held in memory comes back. A file is replaced whole; killed at any
+/// moment, this has torn nothing and may be run again.
+pub fn erase(dir: &Path, whose: &Erasure, dry_run: bool) -> anyhow::Result<Erased> {
+    let erasing = File::create(dir.join("_erasing"))?;
+    locked(&erasing, FlockOperation::LockExclusive)?;
+    let lock = File::create(dir.join("_lock"))?;
+    locked(&lock, FlockOperation::LockExclusive)?;
+    let path = dir.join("_checkpoint.json");
+    if !dry_run && path.exists() {
+        // The last commit holds rows too. It is finished, then forgotten but for others' signals.
+        let (output, mut checkpoint) =
+            Output::resume(dir, lock.try_clone()?, erasing.try_clone()?)?;
+        checkpoint.appends = Vec::new();
+        let others = |signal: &String| !whose.has_line(signal.as_bytes());
+        checkpoint.signals.retain(others);
+        output.replace("_checkpoint.json", &serde_json::to_vec(&checkpoint)?, true)?;
+    }
+    let mut done = Erased::default();
+    for query in fs::read_dir(dir)? {
+        let query = query?.path();
+        let days = query.is_dir().then(|| fs::read_dir(&query)).transpose()?;
+        for day in days.into_iter().flatten() {
+            let path = day?.path().join("rows.jsonl");
+            if path.is_file() {
+                erase_file(&path, whose, dry_run, &mut done)
+                    .with_context(|| path.display().to_string())?;
+            }
+        }
+    }
+    Ok(done)
+}
+
+fn erase_file(
+    path: &Path,
+    whose: &Erasure,
+    dry_run: bool,
+    done: &mut Erased,
+) -> anyhow::Result<()> {
+    let mut theirs = |line: &[u8]| is_theirs(line, whose);
+    let mut reader = BufReader::new(File::open(path)?);
+    let (mut line, mut any) = (Vec::new(), false);
+    while !any && reader.read_until(b'\n', &mut line)? > 0 {
+        any = theirs(line.trim_ascii_end());
+        line.clear();
+    }
+    if !any {
+        return Ok(());
+    }
+    let tmp = path.with_extension("jsonl.tmp");
+    let mut out: Box<dyn Write> = match dry_run {
+        true => Box::new(io::sink()),
+        false => Box::new(BufWriter::new(File::create(&tmp)?)),
+    };
+    let mut reader = BufReader::new(File::open(path)?);
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        let (rows, bytes) = exam_cold::erase_lines(&mut line, &mut theirs);
+        (done.rows, done.bytes) = (done.rows + rows, done.bytes + bytes);
+        out.write_all(&line)?;
+        line.clear();
+    }
+    out.flush()?;
+    drop(out);
+    done.files += 1;
+    if !dry_run {
+        let about = fs::metadata(path)?;
+        let new = File::open(&tmp)?;
+        fs::set_permissions(&tmp, about.permissions())?;
+        // Root works for the owner of what is there; whoever else runs this is the owner.
+        let _ = std::os::unix::fs::fchown(&new, Some(about.uid()), Some(about.gid()));
+        new.sync_all()?;
+        fs::rename(&tmp, path)?;
+        if let Some(dir) = path.parent() {
+            exam_cold::sync_dir(dir)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a row is about them: a result, or an event that came too late.
+fn is_theirs(line: &[u8], whose: &Erasure) -> bool {
+    let (mut record, mut start, mut end) = (None, None, None);
+    let read = members(line, |key, value| match key {
+        b"\"record\"" | b"record" if value.starts_with(b"{") => record = Some(value),
+        b"\"window_start\"" | b"window_start" => start = micros(value),
+        b"\"window_end\"" | b"window_end" => end = micros(value),
+        _ => {}
+    });
+    if read.is_err() {
+        return false;
+    }
+    if record.is_some_and(|record| whose.has_line(record)) {
+        return true;
+    }
+    // A row of a query row by row has the end of its slice.
+    let span = end.map(|end| (start.unwrap_or(end.saturating_sub(SLICE)), end));
+    whose.has_row(&About::of(line), span)
+}
+
+/// Microseconds of the slices in which queries row by row are run.
+const SLICE: u64 = 10_000_000;
+
+fn micros(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?.trim_matches('"');
+    let nanos = string_to_timestamp_nanos(text).ok()?;
+    u64::try_from(nanos / 1_000).ok()
+}
+
+/// False if somebody else holds it.
+fn locked(file: &File, operation: FlockOperation) -> io::Result<bool> {
+    loop {
+        match flock(file, operation) {
+            Ok(()) => return Ok(true),
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

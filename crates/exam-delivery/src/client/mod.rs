@@ -20,10 +20,9 @@ use aws_sdk_firehose::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use aws_smithy_runtime_api::client::http::http_client_fn;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use bytes::Bytes;
-use exam_aws::{Access, CONNECT_TIMEOUT, Chain, NoCredentials};
-pub use exam_aws::{AccessError as ClientError, AwsEnv};
+use exam_aws::{Access, CONNECT_TIMEOUT, Chain, NoCredentials, causes};
+pub use exam_aws::{AccessError as ClientError, AwsEnv, check_endpoint};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +33,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Firehose {
     client: aws_sdk_firehose::Client,
     chain: Arc<Chain>,
+    url: String,
 }
 
 /// A client for `endpoint` (default: the region's own) in `region` (default:
@@ -56,7 +56,7 @@ pub fn firehose(
     let config = aws_sdk_firehose::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(access.region))
-        .endpoint_resolver(Fixed(access.url))
+        .endpoint_resolver(Fixed(access.url.clone()))
         .credentials_provider(SharedCredentialsProvider::new(Shared(chain.clone())))
         .identity_cache(IdentityCache::no_cache()) // `Chain` keeps them, and can forget them
         .http_client(http_client_fn(move |_, _| http.0.clone()))
@@ -72,6 +72,7 @@ pub fn firehose(
     Ok(Firehose {
         client: aws_sdk_firehose::Client::from_conf(config.build()),
         chain,
+        url: access.url,
     })
 }
 
@@ -83,7 +84,10 @@ impl Firehose {
             .client
             .describe_delivery_stream()
             .delivery_stream_name(stream);
-        let answer = call.send().await.map_err(|error| classify(error).0)?;
+        let answer = call
+            .send()
+            .await
+            .map_err(|error| classify(error, &self.url).0)?;
         let about = answer.delivery_stream_description();
         Ok(about.map_or("UNKNOWN".into(), |d| {
             d.delivery_stream_status().as_str().to_owned()
@@ -202,7 +206,7 @@ impl PutBatch for Firehose {
                 Ok(entries)
             }
             Err(error) => {
-                let (error, credentials) = classify(error);
+                let (error, credentials) = classify(error, &self.url);
                 if credentials {
                     self.chain.forget().await;
                 }
@@ -212,8 +216,8 @@ impl PutBatch for Firehose {
     }
 }
 
-/// What kind of failure it was, and whether other credentials might mend it.
-fn classify<E>(error: SdkError<E>) -> (PutError, bool)
+/// What kind of failure of `url` it was, and whether other credentials might mend it.
+fn classify<E>(error: SdkError<E>, url: &str) -> (PutError, bool)
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
@@ -223,7 +227,7 @@ where
         let message = service.err().message().unwrap_or_default();
         return by_code(code, status, format!("{code} ({status}): {message}"));
     }
-    let text = DisplayErrorContext(&error).to_string();
+    let text = format!("{url}: {}", causes(&error));
     let mut source: Option<&dyn std::error::Error> = Some(&error);
     while let Some(this) = source {
         if let Some(NoCredentials(why)) = this.downcast_ref() {

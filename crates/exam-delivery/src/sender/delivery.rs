@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes read at a time; what a call has no room for is read again by the next.
 const READ: usize = 128 * 1024;
+/// While records linger: how often to look whether they fill a call by now.
+const LOOK: Duration = Duration::from_millis(20);
 /// Without a client (no region, a bad endpoint) another is asked for this often.
 const NO_CLIENT: Duration = Duration::from_secs(1);
 
@@ -111,7 +113,8 @@ pub(crate) async fn run(shared: &Shared) {
         if shared.stop_now(|| delivery.settled()) {
             return;
         }
-        let wait = poll.next(filled.found).min(filled.wait);
+        let pace = poll.next(filled.found);
+        let wait = if filled.lingers { LOOK } else { pace }.min(filled.wait);
         tokio::select! {
             biased;
             Some(done) = delivery.calls.next() => {
@@ -130,6 +133,8 @@ pub(crate) async fn run(shared: &Shared) {
 struct Filled {
     /// Something was sent, or lingers to be.
     found: bool,
+    /// Something lingers.
+    lingers: bool,
     /// At the latest after this, something has to be done.
     wait: Duration,
 }
@@ -154,6 +159,7 @@ impl Delivery<'_> {
         let now = Instant::now();
         let mut filled = Filled {
             found: false,
+            lingers: false,
             wait: Duration::MAX,
         };
         let mut unread: HashMap<Arc<str>, u64> = HashMap::new();
@@ -194,7 +200,7 @@ impl Delivery<'_> {
                 let waited = now - *stream.waiting.get_or_insert(now);
                 let linger = self.shared.linger();
                 if !full && stream.resend.is_empty() && waited < linger {
-                    filled.found = true;
+                    (filled.found, filled.lingers) = (true, true);
                     filled.wait = filled.wait.min(linger - waited);
                     break;
                 }

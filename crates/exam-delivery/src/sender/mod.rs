@@ -41,8 +41,8 @@ pub type Store = Box<dyn Fn() -> Result<Arc<dyn StateStore>, StateError> + Send 
 /// What an administrator may set.
 #[derive(Clone, Debug)]
 pub struct SenderConfig {
-    /// How long a record waits for company before it is sent. The state store
-    /// never waits for it.
+    /// How long a record waits for company before it is sent; for the state store
+    /// no longer than 50 ms, and not at all after a rest.
     pub linger: Duration,
     /// A Firehose record is closed at this size.
     pub aggregate_bytes: usize,

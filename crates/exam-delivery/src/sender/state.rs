@@ -29,6 +29,10 @@ const READ: usize = 128 * 1024;
 const FOLDS: usize = 2;
 /// A fresh lane further behind than this is a backlog.
 const FRESH: u64 = 1024 * 1024;
+/// After a fold that was not full the next begins no sooner than this, so that
+/// what comes in meanwhile shares its round trip, system calls and script. The
+/// first record after a rest waits for nothing.
+const PACE: Duration = Duration::from_millis(50);
 /// The store is our own server: ask it often while it is away.
 const MOST: Duration = Duration::from_secs(2);
 
@@ -105,28 +109,37 @@ pub(crate) async fn run(shared: &Shared) {
     let mut backoff = Backoff::default();
     let mut pause: Option<Instant> = None;
     let mut probing = false;
+    let mut paced: Option<Instant> = None;
     let mut folds: FuturesUnordered<LocalBoxFuture<'_, _>> = FuturesUnordered::new();
     let mut poll = Poll::new(&shared.control.wake);
     let mut buf = Vec::new();
     loop {
         let woken = poll.woken();
-        shared.refresh(poll.interval());
+        if paced.is_none() {
+            shared.refresh(poll.interval());
+        }
         if pause.is_some_and(|until| until <= Instant::now()) {
             pause = None;
         }
-        let mut found = false;
-        while pause.is_none() && folds.len() < if probing { 1 } else { FOLDS } {
+        if paced.is_some_and(|until| until <= Instant::now()) || shared.linger().is_zero() {
+            paced = None;
+        }
+        let mut found = paced.is_some();
+        while pause.is_none() && paced.is_none() && folds.len() < if probing { 1 } else { FOLDS } {
             let Some(fold) = collect(shared, probing, &mut buf) else {
                 break;
             };
             found = true;
+            if !fold.full() {
+                paced = Some(Instant::now() + PACE.min(shared.linger()));
+            }
             folds.push(apply(store.clone(), fold).boxed_local());
         }
         if shared.stop_now(|| folds.is_empty() && !found) {
             return;
         }
         let wait = poll.next(found);
-        let wait = pause.map_or(wait, |until| {
+        let wait = pause.or(paced).map_or(wait, |until| {
             until.saturating_duration_since(Instant::now())
         });
         tokio::select! {
@@ -155,7 +168,7 @@ pub(crate) async fn run(shared: &Shared) {
                     }
                 }
             }
-            () = woken, if pause.is_none() => poll.busy(),
+            () = woken, if pause.or(paced).is_none() => poll.busy(),
             () = tokio::time::sleep(wait) => {}
         }
     }

@@ -45,6 +45,7 @@ pub struct Lambda {
     outcomes: UnboundedReceiver<Outcome>,
     /// From the start of the process to its first question for an event.
     pub init: Duration,
+    api: Arc<Api>,
     out: Arc<Mutex<Vec<String>>>,
     err: Arc<Mutex<Vec<String>>>,
 }
@@ -53,6 +54,8 @@ struct Api {
     events: tokio::sync::Mutex<UnboundedReceiver<Bytes>>,
     outcomes: UnboundedSender<Outcome>,
     ready: Mutex<Option<tokio::sync::oneshot::Sender<Instant>>>,
+    /// What an invocation is given.
+    time: Mutex<Duration>,
 }
 
 impl Lambda {
@@ -64,13 +67,15 @@ impl Lambda {
             events: queue.into(),
             outcomes: report,
             ready: Some(tell).into(),
+            time: TIMEOUT.into(),
         });
+        let served = api.clone();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
-                let api = api.clone();
+                let api = served.clone();
                 let service = service_fn(move |request| answer(api.clone(), request));
                 let connection = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service);
@@ -105,9 +110,15 @@ impl Lambda {
             events,
             outcomes,
             init,
+            api,
             out,
             err,
         }
+    }
+
+    /// How long invocations from here on may take.
+    pub fn give(&self, time: Duration) {
+        *self.api.time.lock().unwrap() = time;
     }
 
     pub async fn invoke(&mut self, event: impl Into<Bytes>) -> Outcome {
@@ -152,6 +163,10 @@ impl Lambda {
         }
     }
 
+    pub fn cpu(&self) -> Duration {
+        cpu(&self.process)
+    }
+
     /// The greatest resident memory so far, KiB.
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
@@ -166,6 +181,14 @@ impl Drop for Lambda {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// What a process's first thread has computed: not of the clock, and so not of other programs.
+fn cpu(process: &Child) -> Duration {
+    let path = format!("/proc/{}/schedstat", process.id());
+    let said = std::fs::read_to_string(path).unwrap_or_default();
+    let nanoseconds = said.split(' ').next().and_then(|n| n.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
 }
 
 /// The lines of a pipe, as they come.
@@ -201,7 +224,8 @@ async fn answer(
         let Some(event) = api.events.lock().await.recv().await else {
             return respond(500, "");
         };
-        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + TIMEOUT;
+        let time = *api.time.lock().unwrap();
+        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time;
         let response = Response::builder()
             .header("content-type", "application/json")
             .header(
@@ -356,6 +380,14 @@ impl Redis {
 
     pub fn url(&self) -> String {
         format!("redis://:{PASSWORD}@127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn cpu(&self) -> Duration {
+        cpu(&self.process)
     }
 
     pub fn kill(&mut self) {

@@ -333,6 +333,42 @@ fn quarantine_returns_every_byte_even_from_a_full_spool() {
 }
 
 #[test]
+fn what_is_edited_in_the_quarantine_keeps_its_place_its_time_and_its_neighbours() {
+    let dir = scratch();
+    let spool = open(dir.path(), SMALL);
+    let aside = |records: &[&[u8]]| spool.quarantine("exam", records, "why").expect("room");
+    aside(&[b"{\"a\":1}\n{\"b\":2}", b"{\"c\":3}"]);
+    aside(&[b"{\"c\":4}"]);
+    let all = || {
+        let mut found = Vec::new();
+        spool.quarantined(|q| found.push(q)).expect("reads");
+        found
+    };
+    let mut expected = all();
+    let files = || {
+        let files = std::fs::read_dir(dir.path()).expect("listing");
+        let mut names: Vec<_> = files.map(|f| f.expect("entry").file_name()).collect();
+        names.sort();
+        names
+    };
+    let (before, used) = (files(), spool.recount().expect("counts").bytes);
+    let mut edit = |record: &mut [u8]| {
+        let found = record.windows(3).position(|three| three == b"\"b\"");
+        if let Some(at) = found {
+            record[at..at + 5].fill(b' ');
+        }
+        found.is_some()
+    };
+    assert_eq!(spool.edit_quarantined(&mut edit).expect("edits"), 1);
+    expected[0].record = b"{\"a\":1}\n{     }".to_vec();
+    assert_eq!(all(), expected);
+    assert_eq!(files(), before);
+    assert_eq!(spool.recount().expect("counts").bytes, used);
+    assert_eq!(spool.totals().expect("totals").quarantined, 3);
+    assert_eq!(spool.edit_quarantined(&mut edit).expect("nothing left"), 0);
+}
+
+#[test]
 fn a_skipped_state_is_marked_and_counted_until_it_is_rebuilt() {
     let dir = scratch();
     let spool = open(dir.path(), SMALL);

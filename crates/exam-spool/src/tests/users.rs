@@ -79,6 +79,25 @@ fn an_open_directory_is_closed_if_empty_and_refused_with_the_fix_if_not() {
 }
 
 #[test]
+fn nobody_is_told_to_close_a_directory_that_is_no_spool() {
+    let dir = scratch_alone();
+    let path = dir.path().join("spool");
+    std::fs::create_dir(&path).expect("mkdir");
+    std::fs::write(path.join("a file"), "of somebody").expect("writes");
+    for mode in [0o755, 0o1777] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+        let Err(error) = Spool::open(config(dir.path())) else {
+            panic!("others may enter")
+        };
+        assert!(
+            error.to_string().contains("a directory of its own"),
+            "{error}"
+        );
+        assert!(!error.to_string().contains("chmod"), "{error}");
+    }
+}
+
+#[test]
 fn a_symbolic_link_is_no_spool_and_no_segment() {
     let dir = scratch_alone();
     symlink(dir.path(), dir.path().join("spool")).expect("symlink");

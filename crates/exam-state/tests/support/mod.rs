@@ -133,7 +133,7 @@ pub fn answer(number: i64, at: u64, slot: u32, text: &str) -> String {
 
 /// Records that collide in time, page, seq and id, whose texts sort otherwise by locale than by
 /// bytes, and hold what a script could trip over.
-fn record() -> impl Strategy<Value = String> {
+pub fn record() -> impl Strategy<Value = String> {
     let few = 0..3u64;
     let text = prop::sample::select(vec![
         "a", "B", "b", "A", "é", "z", "-", "_a", "\0", "\0b", "ä", "ss", "ß", "1", "10", "9", "1e3",
@@ -226,6 +226,7 @@ pub async fn conformance_with(store: &dyn StateStore, effort: Effort) {
     keeps_boards_apart(store).await;
     loses_no_change_between_two_looks(store, effort.turns).await;
     forgets_an_attempt_and_no_other(store).await;
+    keeps_nothing_of_an_erased_attempt(store, effort.turns).await;
 }
 
 async fn reads_nothing_where_nothing_is(store: &dyn StateStore) {
@@ -237,7 +238,7 @@ async fn reads_nothing_where_nothing_is(store: &dyn StateStore) {
     assert_eq!(
         serde_json::to_value(&empty).unwrap(),
         serde_json::json!({
-            "version": 0, "more": false, "reset": false, "signals": {}, "rows": {},
+            "version": 0, "more": false, "reset": false, "signals": {}, "rows": {}, "erased": [],
         })
     );
     assert!(store.board("s", 1, 5, 10).await.unwrap().reset);
@@ -506,6 +507,82 @@ async fn loses_no_change_between_two_looks(store: &dyn StateStore, turns: i64) {
     }
     assert!(state.len() > 20);
     assert_eq!(shown(&board), shown(&board_of(&state)));
+}
+
+fn erased_of_quiz(quiz: i64, number: i64) -> String {
+    let erased = make::erased(&attempt(quiz * 1000 + number), 1_763_800_000_000_000);
+    erased.replace(r#""quiz":4,"#, &format!(r#""quiz":{quiz},"#))
+}
+
+async fn keeps_nothing_of_an_erased_attempt(store: &dyn StateStore, turns: i64) {
+    let site = &attempt(1).site;
+    let key = |number: i64| AttemptKey::new(&site[..], 57_000 + number);
+    let board = async |since| store.board(site, 57, since, 100).await.unwrap();
+    let lines: Vec<_> = (1..=3).map(|n| of_quiz(57, n, 1, "secret")).collect();
+    store.fold(&batch(&lines)).await.unwrap();
+    let before = board(0).await;
+    let erasure = batch([&erased_of_quiz(57, 2)]);
+    let tombstone = &erasure.attempts()[&key(2)].registers;
+    store.fold(&erasure).await.unwrap();
+    assert_eq!(store.read(&key(2)).await.unwrap().as_ref(), Some(tombstone));
+    assert!(tombstone.is_erased());
+
+    // An open board is told to forget the row; whoever looks for the first time never sees it.
+    let change = board(before.version).await;
+    assert_eq!((numbers(&change), change.erased), (vec![], [57_002].into()));
+    let first = board(0).await;
+    assert_eq!((numbers(&first), first.erased), (vec![1, 3], [].into()));
+    assert!(board(first.version).await.erased.is_empty());
+
+    // What comes late, and what cold storage tells once more, changes nothing.
+    store.fold(&batch(&lines)).await.unwrap();
+    store.fold(&erasure).await.unwrap();
+    assert_eq!(store.read(&key(2)).await.unwrap().as_ref(), Some(tombstone));
+    // One of which nothing was known before takes nothing either.
+    store.fold(&batch([&erased_of_quiz(57, 9)])).await.unwrap();
+    store.fold(&batch([&of_quiz(57, 9, 1, "x")])).await.unwrap();
+    assert!(store.read(&key(9)).await.unwrap().unwrap().is_erased());
+
+    // Erased while others fold it, in whatever order they come to it.
+    let answers = async |writer: u64| {
+        for round in 0..turns {
+            let lines: Vec<_> = (20..24)
+                .map(|n| {
+                    answer(
+                        57_000 + n,
+                        round as u64 * 3 + writer,
+                        round as u32 % 5 + 1,
+                        "x",
+                    )
+                })
+                .collect();
+            store.fold(&batch(&lines)).await.unwrap();
+        }
+    };
+    let erase = async {
+        for n in 20..24 {
+            store.fold(&batch([&erased_of_quiz(57, n)])).await.unwrap();
+        }
+    };
+    tokio::join!(answers(1), answers(2), erase);
+    for n in 20..24 {
+        assert_eq!(store.read(&key(n)).await.unwrap().as_ref(), Some(tombstone));
+    }
+    let mut found = Vec::new();
+    store
+        .scan(&mut |key, registers| match key.who {
+            Who::Attempt(number @ 57_000..58_000) => {
+                found.push((number % 1000, registers.is_erased()))
+            }
+            _ => {}
+        })
+        .await
+        .unwrap();
+    found.sort_unstable();
+    found.dedup();
+    let erased = [2, 9, 20, 21, 22, 23];
+    let expected = [1, 2, 3, 9, 20, 21, 22, 23].map(|n| (n, erased.contains(&n)));
+    assert_eq!(found, expected);
 }
 
 async fn forgets_an_attempt_and_no_other(store: &dyn StateStore) {

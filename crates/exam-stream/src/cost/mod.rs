@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -51,8 +52,12 @@ const LOG_BYTES: f64 = 1_000.0;
 const GZIP: f64 = 15.0;
 /// Seconds between two objects in S3.
 const OBJECT_SECONDS: f64 = 60.0;
-const METRICS: f64 = 8.0;
-const ALARMS: f64 = 16.0;
+/// Metrics of the function, and what the template's alarms watch, without the analysis and for it.
+const METRICS: f64 = 9.0;
+const ALARMS: f64 = 15.0;
+const ALARMS_OF_ANALYSIS: f64 = 4.0;
+/// Subnets of the cache, each with an interface endpoint of SQS, and of Kinesis for the analysis.
+const SUBNETS: f64 = 2.0;
 /// Lambda asks an idle queue, with five pollers that wait 20 seconds.
 const POLLS_A_MONTH: f64 = 5.0 * 3.0 * 60.0 * MONTH_HOURS;
 /// Managed Flink: the job's KPUs and one of orchestration.
@@ -125,14 +130,20 @@ struct Price {
     usd: f64,
     unit: String,
     source: String,
+    /// The day on which the source said so.
+    seen: String,
     assumed: bool,
 }
 
 impl PriceFile {
     fn read(path: Option<&PathBuf>) -> anyhow::Result<PriceFile> {
         match path {
-            Some(path) => serde_json::from_reader(File::open(path)?)
-                .with_context(|| format!("{} is no file of prices", path.display())),
+            Some(path) => {
+                let file =
+                    File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+                serde_json::from_reader(BufReader::new(file))
+                    .with_context(|| format!("{} is no file of prices", path.display()))
+            }
             None => Ok(serde_json::from_str(include_str!("us-east-1.json"))?),
         }
     }
@@ -215,6 +226,9 @@ fn bill(args: &Args, file: PriceFile) -> anyhow::Result<Bill> {
     if args.students == 0 || args.minutes == 0 || args.record_bytes == 0 || args.hosts == 0 {
         bail!("an exam has students, minutes, records with bytes in them, and a web server");
     }
+    if args.record_bytes > exam_record::MAX_RECORD as u64 {
+        bail!("a record has at most {} bytes", exam_record::MAX_RECORD);
+    }
     let price = |name: &str| -> anyhow::Result<f64> {
         let price = file.prices.get(name);
         Ok(price
@@ -276,9 +290,10 @@ fn bill(args: &Args, file: PriceFile) -> anyhow::Result<Bill> {
             let writes =
                 load.records * WRITERS * (REGISTERS - 1.0 + answer.ceil()) + load.calls * WRITERS;
             let of_attempt = (attempt_bytes / READ_UNIT).ceil();
-            // The pages of the students, and the rows of one open board.
-            let reads =
-                (students * READS_PER_STUDENT + load.records) * of_attempt + load.calls * WRITERS;
+            // The pages of the students, and the rows of one open board; the end of the board's log;
+            // and after each fold, whether the attempt was erased.
+            let reads = (students * READS_PER_STUDENT + load.records) * of_attempt
+                + (load.calls + load.records) * WRITERS;
             item(
                 "DynamoDB",
                 writes / 1e6 * price("dynamodb_write_million")?
@@ -301,13 +316,14 @@ fn bill(args: &Args, file: PriceFile) -> anyhow::Result<Bill> {
         cold_gb * price("s3_gb_month")?,
         format!("{objects:.0} objects, {cold_gb:.4} GB to keep"),
     );
+    let alarms = ALARMS + f64::from(u8::from(args.analysis)) * ALARMS_OF_ANALYSIS;
     item(
         "CloudWatch",
         load.calls * LOG_BYTES / GB * price("logs_gb")?,
         METRICS * price("metric_month")?
-            + ALARMS * price("alarm_month")?
+            + alarms * price("alarm_month")?
             + price("dashboard_month")?,
-        format!("{METRICS} metrics, {ALARMS} alarms, a dashboard; log"),
+        format!("{METRICS} metrics, alarms on {alarms}, a dashboard; log"),
     );
     item(
         "SQS",
@@ -316,6 +332,22 @@ fn bill(args: &Args, file: PriceFile) -> anyhow::Result<Bill> {
         "the redrive queue is asked".to_owned(),
     );
     item("KMS", 0.0, price("kms_key_month")?, "a key".to_owned());
+    if args.state == State::Valkey {
+        let endpoints = SUBNETS * if args.analysis { 2.0 } else { 1.0 };
+        let hour = endpoints * price("endpoint_hour")?;
+        item(
+            "Endpoints",
+            hours * hour,
+            MONTH_HOURS * hour,
+            format!("{endpoints} in {SUBNETS} subnets; none with VpcEndpoints=exist"),
+        );
+        item(
+            "Secrets",
+            0.0,
+            price("secret_month")?,
+            "the cache's password".to_owned(),
+        );
+    }
     if args.analysis {
         let stream = price("kinesis_stream_hour")?;
         let through = load.records * steps(record, KINESIS_STEP) / GIB;
@@ -378,7 +410,8 @@ fn assumptions(args: &Args) -> Vec<String> {
         match args.state {
             State::Valkey => format!("the fold of a record takes {ECPU_PER_RECORD} ECPU"),
             State::Dynamodb => format!(
-                "a record writes {REGISTERS} items, and one open board reads an attempt for each"
+                "a record writes {REGISTERS} items and looks for one, and one open board reads an \
+                 attempt for each"
             ),
         },
         format!(
@@ -439,7 +472,7 @@ fn print(args: &Args, bill: &Bill) {
     let assumed = bill.prices.iter().filter(|(_, price)| price.assumed);
     let assumed: Vec<&str> = assumed.map(|(name, _)| name.as_str()).collect();
     println!(
-        "- the prices {} (--json shows each with its unit and source)",
+        "- of the prices: {} (--json shows each with its unit, source and date)",
         assumed.join(", ")
     );
 }
@@ -525,7 +558,10 @@ mod tests {
         assert!(close(of(&bill, "S3").exam, 10.0 * 0.005 / 1_000.0));
         assert!(close(of(&bill, "S3").month, 25e6 / 15.0 / 1e9 * 0.023));
         assert!(close(of(&bill, "CloudWatch").exam, 5e6 / 1e9 * 0.5));
-        assert!(close(of(&bill, "CloudWatch").month, 8.0 * 0.3 + 1.6 + 3.0));
+        assert!(close(of(&bill, "CloudWatch").month, 9.0 * 0.3 + 1.9 + 3.0));
+        // An endpoint of SQS and one of Kinesis in each of two subnets.
+        assert!(close(of(&bill, "Endpoints").exam, 4.0 * 0.01 / 6.0));
+        assert!(close(of(&bill, "Endpoints").month, 4.0 * 7.3));
         assert!(close(of(&bill, "SQS").month, 0.657 * 0.4));
         // 50,000 KiB in and out, a sixth of an hour.
         let kinesis = 0.04 / 6.0 + 50_000.0 / 1_048_576.0 * 0.12;
@@ -540,9 +576,10 @@ mod tests {
     fn dynamodb_counts_an_item_for_each_register_and_writer() {
         let bill = bill_of(&format!("{CASE} --state dynamodb"));
         // 650 bytes are one unit: 6 writes a record, twice; the board's log twice a call. An
-        // attempt of 8,200 bytes is three units to read, by 10,000 pages and 50,000 board rows.
+        // attempt of 8,200 bytes is three units to read, by 10,000 pages and 50,000 board rows; and
+        // each record is asked twice whether its attempt was erased.
         let writes = 600_000.0 + 10_000.0;
-        let reads = 180_000.0 + 10_000.0;
+        let reads = 180_000.0 + 10_000.0 + 100_000.0;
         let exam = writes / 1e6 * 0.625 + reads / 1e6 * 0.125;
         assert!(close(of(&bill, "DynamoDB").exam, exam));
         assert!(close(of(&bill, "DynamoDB").month, 0.0082 * 0.25));
@@ -561,11 +598,53 @@ mod tests {
     }
 
     #[test]
+    fn every_metric_and_alarm_of_the_template_is_paid_for() {
+        let template = include_str!("../../../../deploy/aws/template.yaml");
+        let alarm = "Type: AWS::CloudWatch::Alarm\n    ";
+        let all = template.matches(alarm).count() as f64;
+        let of_one_store = template
+            .matches(&format!("{alarm}Condition: Valkey"))
+            .count();
+        let of_analysis = template
+            .matches(&format!("{alarm}Condition: WithAnalysis"))
+            .count() as f64;
+        // One alarm divides two metrics, and each is paid for.
+        assert_eq!(of_analysis, ALARMS_OF_ANALYSIS);
+        assert_eq!(all - of_analysis - of_one_store as f64 + 1.0, ALARMS);
+        let emitted = include_str!("../../../exam-lambda/src/metrics.rs");
+        let figures = emitted.matches("\"Count\"").count() + 1;
+        assert_eq!(figures as f64, METRICS);
+    }
+
+    #[test]
+    fn what_cannot_be_an_exam_is_refused_with_a_sentence() {
+        let refused = |line: &str| match Cli::try_parse_from(
+            std::iter::once("cost").chain(line.split_whitespace()),
+        ) {
+            Ok(cli) => run(cli.args).unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        };
+        for line in [
+            "--students 0",
+            "--minutes 0",
+            "--hosts 0",
+            "--record-bytes 0",
+        ] {
+            assert!(refused(line).contains("an exam has students"), "{line}");
+        }
+        assert!(refused("--record-bytes 262145").contains("at most 262144"));
+        assert!(refused("--students many").contains("--students"));
+        assert!(refused("--students=-1").contains("--students"));
+        assert!(refused("--state redis").contains("valkey"));
+        assert!(refused("--prices /nowhere/prices.json").contains("/nowhere/prices.json"));
+    }
+
+    #[test]
     fn every_price_has_a_source_and_a_missing_one_is_named() {
         let mut file = PriceFile::read(None).unwrap();
         for (name, price) in &file.prices {
             assert!(
-                price.usd > 0.0 && price.source.starts_with("https://"),
+                price.usd > 0.0 && price.source.starts_with("https://") && price.seen <= file.date,
                 "{name}"
             );
         }

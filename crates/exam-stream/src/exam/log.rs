@@ -20,9 +20,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 
 use super::{Edit, Exam, Micros, Plan, Sent, TrueSlot, Truth, What, qa};
+
+/// An exam that takes longer than this is a time since something else.
+const LONGEST_MILLIS: i64 = 366 * 86_400_000;
 
 pub struct Log {
     students: Vec<Student>,
@@ -45,9 +48,16 @@ struct Row {
 
 impl Log {
     pub fn read(path: &Path) -> anyhow::Result<Log> {
-        let text = std::fs::read_to_string(path)
+        let text = std::fs::read(path)
             .with_context(|| format!("cannot read the log {}", path.display()))?;
-        Log::parse(&text).with_context(|| format!("in the log {}", path.display()))
+        let parsed = match std::str::from_utf8(&text) {
+            Ok(text) => Log::parse(text),
+            Err(error) => {
+                let line = memchr::memchr_iter(b'\n', &text[..error.valid_up_to()]).count() + 1;
+                Err(anyhow!("line {line} is not UTF-8"))
+            }
+        };
+        parsed.with_context(|| format!("in the log {}", path.display()))
     }
 
     pub fn parse(text: &str) -> anyhow::Result<Log> {
@@ -61,8 +71,13 @@ impl Log {
         let mut names: HashMap<&str, u32> = HashMap::new();
         let mut slots: HashMap<(usize, u32), u32> = HashMap::new();
         let mut slots_of: HashMap<usize, u32> = HashMap::new();
+        // A byte order mark is what some spreadsheets begin a file with.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (n, line) in text.lines().enumerate() {
-            let at = || format!("line {}: {line:?}", n + 1);
+            let at = || {
+                let shown: String = line.chars().take(80).collect();
+                format!("line {}: {shown:?}", n + 1)
+            };
             let columns: Vec<&str> = line.split('\t').collect();
             let [millis, student, question, score] = columns[..] else {
                 bail!("{}: expected 4 columns separated by tabs", at());
@@ -70,9 +85,20 @@ impl Log {
             let millis: i64 = millis
                 .parse()
                 .with_context(|| format!("{}: column 1 is not milliseconds", at()))?;
+            ensure!(
+                millis <= LONGEST_MILLIS,
+                "{}: column 1 is more than a year: it must count from the student's beginning",
+                at()
+            );
             let number: i64 = student
                 .parse()
                 .with_context(|| format!("{}: column 2 is not a student's number", at()))?;
+            ensure!(
+                // The ids of questions are made from it.
+                number.checked_mul(10_000).is_some(),
+                "{}: column 2 is too large for a student's number",
+                at()
+            );
             score
                 .parse::<f64>()
                 .with_context(|| format!("{}: column 4 is not a score", at()))?;
@@ -233,9 +259,23 @@ mod tests {
 
     #[test]
     fn a_bad_row_is_named_by_its_line() {
-        let error = |text| format!("{:#}", Log::parse(text).err().unwrap());
+        let error = |text: &str| format!("{:#}", Log::parse(text).err().unwrap());
         assert!(error("1\t7\tq1\t0\n1\t8\tq2\n").contains("line 2"));
         assert!(error("1\tseven\tq1\t0\n").contains("student's number"));
         assert!(error("").contains("no rows"));
+        assert!(error("1\t7\tq1\t0\n\n1\t7\tq1\t0\n").contains("line 2"));
+        assert!(error(&format!("{}\t7\tq1\t0\n", i64::MAX)).contains("line 1"));
+        assert!(error(&format!("1\t{}\tq1\t0\n", i64::MAX)).contains("too large"));
+        assert!(error(&format!("1\t7\t{}", "q".repeat(1_000_000))).len() < 300);
+    }
+
+    #[test]
+    fn a_spreadsheets_file_is_read_and_another_encoding_is_named_by_its_line() {
+        let log = Log::parse("\u{feff}1\t7\tq1\t0.5\r\n2\t7\tq1\t1\r\n").unwrap();
+        assert_eq!((log.records(), &*log.rows[1].score), (2, "1"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"1\t7\tq1\t0\n1\t7\tq\xe9\t0\n").unwrap();
+        let error = format!("{:#}", Log::read(file.path()).err().unwrap());
+        assert!(error.contains("line 2 is not UTF-8"), "{error}");
     }
 }

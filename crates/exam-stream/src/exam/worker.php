@@ -16,6 +16,10 @@ function put(string $stream, string $record, int &$refused): void {
 }
 
 [, $way] = $argv;
+if ($way === 'put' && !function_exists('exam_stream_put')) {
+    fwrite(STDERR, "this PHP has no extension exam_stream: ./dev install, or -d extension=/path/to/libexam_stream.so\n");
+    exit(1);
+}
 $refused = 0;
 while (($line = fgets(STDIN)) !== false) {
     $record = rtrim($line, "\n") . sprintf(',"ts":%.6F}', microtime(true));

@@ -91,16 +91,7 @@ impl Source {
     /// Adds a spool: what its cursors have not both passed, and its quarantine. Returns the
     /// marks of records that the sender delivered and did not fold.
     pub fn add_spool(&mut self, dir: &Path) -> anyhow::Result<Vec<Skipped>> {
-        if !dir.is_dir() {
-            bail!("there is no spool at {}: give --spool-dir", dir.display());
-        }
-        // The limits are for writers; nothing is written here.
-        let config = exam_spool::Config {
-            dir: dir.to_owned(),
-            max_bytes: u64::MAX,
-            segment_bytes: u64::MAX,
-        };
-        let spool = Spool::open(config)?;
+        let spool = open_spool(dir)?;
         for name in spool.segment_names()? {
             if let Some(segment) = spool.segment(name.clone())? {
                 let bytes = segment.len()?;
@@ -156,6 +147,20 @@ impl Source {
         }
         Ok(pieces)
     }
+}
+
+/// Opens a spool that somebody else writes to.
+pub fn open_spool(dir: &Path) -> anyhow::Result<Spool> {
+    if !dir.is_dir() {
+        bail!("there is no spool at {}: give --spool-dir", dir.display());
+    }
+    // The limits are for writers.
+    let config = exam_spool::Config {
+        dir: dir.to_owned(),
+        max_bytes: u64::MAX,
+        segment_bytes: u64::MAX,
+    };
+    Ok(Spool::open(config)?)
 }
 
 impl Piece {

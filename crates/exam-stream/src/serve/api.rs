@@ -144,7 +144,8 @@ struct AboutStream<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ListDeliveryStreams {
-    limit: Option<usize>,
+    limit: Option<i64>,
+    delivery_stream_type: Option<String>,
     exclusive_start_delivery_stream_name: Option<String>,
 }
 
@@ -351,7 +352,12 @@ impl Api {
         let after = request
             .exclusive_start_delivery_stream_name
             .unwrap_or_default();
-        let names = self.streams.names();
+        let limit = limit as usize;
+        // All are of one type; a client may ask for those of another.
+        let names = match request.delivery_stream_type.as_deref() {
+            None | Some("DirectPut") => self.streams.names(),
+            Some(_) => Vec::new(),
+        };
         let rest: Vec<&str> = names
             .iter()
             .map(|n| &**n)

@@ -65,7 +65,12 @@ pub struct Args {
     #[arg(long = "stream", value_name = "NAME")]
     streams: Vec<String>,
     /// State store to fold into, as exam_stream.state_url names it
-    #[arg(long, env = "EXAM_STREAM_STATE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        alias = "state-url",
+        env = "EXAM_STREAM_STATE_URL",
+        hide_env_values = true
+    )]
     state: Option<String>,
     /// An attempt's state is forgotten so many days after its last record; 0: never
     #[arg(long, env = "EXAM_STREAM_STATE_DAYS", default_value_t = 30)]
@@ -77,7 +82,7 @@ pub struct Args {
     #[arg(long)]
     secret_key_file: Option<PathBuf>,
     /// Size in MiB at which a file of cold storage is ended (and compressed) and the next begun
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     part_mib: u64,
     /// Folder of .sql files: has exam-analyse run them over what arrives, while this serves
     #[arg(long, env = "EXAM_STREAM_ANALYSE", value_name = "QUERIES")]

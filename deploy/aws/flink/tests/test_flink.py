@@ -170,6 +170,7 @@ class FromKinesisToTheBoard(unittest.TestCase):
 
     def on_the_board(self, store, expected):
         if not EXTENSION:
+            print('   The board is not read by PHP: EXAM_STREAM_SO is not built', flush=True)
             return
         read = subprocess.run(
             ['php', '-n', '-d', f'extension={EXTENSION}', '-d', f'exam_stream.state_url={store}',

@@ -94,6 +94,10 @@ export default class Model {
             this.rows.forEach((row, id) => this.rows.set(id, null));
         }
         rows.forEach(row => {
+            if (row.erased) {
+                this.erase(row.attempt);
+                return;
+            }
             this.attempts.set(row.attempt, row);
             this.slots = Math.max(this.slots, row.slots);
             if ((this.rows.get(row.student)?.attempt ?? 0) <= row.attempt) {
@@ -101,6 +105,20 @@ export default class Model {
             }
         });
         Object.assign(this.signals, signals);
+    }
+
+    /**
+     * An attempt was erased: its student has the row of the attempt before, or none.
+     *
+     * @param {Number} attempt
+     */
+    erase(attempt) {
+        const student = this.attempts.get(attempt)?.student;
+        this.attempts.delete(attempt);
+        if (this.rows.get(student)?.attempt === attempt) {
+            const left = [...this.attempts.values()].filter(row => row.student === student);
+            this.rows.set(student, left.sort((a, b) => b.attempt - a.attempt)[0] ?? null);
+        }
     }
 
     /**

@@ -24,7 +24,8 @@ import org.apache.flink.types.Row;
  * engine reads them, so that one file of SQL means the same in both.
  *
  * <p>No row comes of a line that is not one JSON object or has no time of its own, nor of a record
- * of the type {@code signal}: results of queries come back through the same stream.
+ * of the type {@code signal}: results of queries come back through the same stream; nor of one of
+ * the type {@code erased}, which is about what is kept.
  */
 final class Event {
     private enum Kind {
@@ -102,7 +103,9 @@ final class Event {
         boolean bare = !members.containsKey("v");
         Value time = members.get("ts");
         LocalDateTime ts = time(time == null && bare ? members.get("\0time") : time);
-        if (ts == null || kind != null && kind.token == JsonToken.VALUE_STRING && kind.text.equals("signal")) {
+        boolean noEvent = kind != null && kind.token == JsonToken.VALUE_STRING
+                && (kind.text.equals("signal") || kind.text.equals("erased"));
+        if (ts == null || noEvent) {
             return null;
         }
         Value status = members.get("status");
