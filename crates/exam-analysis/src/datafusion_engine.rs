@@ -299,6 +299,10 @@ fn check(plan: &LogicalPlan, shape: Shape, parsed: &Parsed) -> Result<(), (Strin
     let fields = plan.schema().fields();
     let mut names = BTreeSet::from(["revision"]);
     for field in fields {
+        if field.name() == "window_end" && *field.data_type() != TIME {
+            let reason = "window_end is the end of the window, a time: name this otherwise";
+            wrong.get_or_insert((field.name().clone(), reason.into()));
+        }
         if !names.insert(field.name()) {
             let reason = match field.name().as_str() {
                 "revision" => {
@@ -356,10 +360,10 @@ pub fn explain(error: &DataFusionError, text: &str) -> Refusal {
     let reason = error.find_root().strip_backtrace();
     let reason = reason.lines().next().unwrap_or_default();
     let prefixes = [
-        "Internal error: ",
         "Error during planning: ",
         "Schema error: ",
         "SQL error: ",
+        "Internal error: ",
     ];
     let reason = prefixes
         .iter()
