@@ -72,8 +72,11 @@ final class observer {
      */
     public static function attempt_started(base $event): void {
         self::report($event, function (reporter $reporter, \stdClass $attempt): void {
-            $slots = array_map(fn($question) => $question['qa'], attempts::questions($attempt));
-            $reporter->lifecycle('started', $slots, attempts::orders($attempt));
+            $reporter->lifecycle('started', [
+                'slots' => array_map(fn($question) => $question['qa'], attempts::questions($attempt)),
+                'order' => attempts::orders($attempt),
+                'questions' => attempts::question_ids($attempt),
+            ]);
         });
     }
 

@@ -54,6 +54,19 @@ final class observer_test extends stream_testcase {
     }
 
     /**
+     * Questions drawn at random share a slot: the stream tells which one this student has in it.
+     */
+    public function test_a_started_attempt_names_the_question_of_each_slot(): void {
+        $this->start([['shortanswer', 'frogtoad'], ['truefalse', 'true']]);
+        [$record] = $this->stream->of_type('started');
+        $expected = [];
+        foreach ($this->usage()->get_attempt_iterator() as $slot => $qa) {
+            $expected[$slot] = (int) $qa->get_question_id();
+        }
+        $this->assertSame($expected, $record['questions']);
+    }
+
+    /**
      * A started attempt is in the stream with its questions.
      */
     public function test_start_is_streamed_with_its_questions(): void {

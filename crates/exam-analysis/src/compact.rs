@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use datafusion::arrow::array::{AsArray, BooleanArray, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use datafusion::arrow::datatypes::Int64Type;
@@ -49,6 +49,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let before = (clock.saturating_sub(args.after)).as_millis() as Millis;
+    if !args.cold.is_dir() {
+        bail!(
+            "there is no directory {}: give --cold, the --dir of a serve",
+            args.cold.display()
+        );
+    }
     let _lock = lock(&args.cold)?;
     let (mut files, mut rows, mut left) = (0, 0, 0);
     for hour in hours(&args.cold).context("looking through cold storage")? {

@@ -4,7 +4,9 @@
 //! slice and executes the plan on this thread, in one partition, so that equal rows give equal
 //! results in equal order.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +18,7 @@ use datafusion::arrow::compute::{concat_batches, filter_record_batch};
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef, TimestampMillisecondType};
 use datafusion::catalog::{MemTable, Session, TableProvider};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::{DataFusionError, Result, exec_err};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
@@ -26,7 +28,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan, TableType};
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::tokenizer::{Location, Span};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
 use tokio::runtime::Runtime;
 
 use crate::dialect::{Millis, Mode, Parsed, Refusal, Shape, WINDOW, parse};
@@ -95,19 +98,43 @@ impl DataFusion {
 }
 
 impl Engine for DataFusion {
-    fn load_references(&mut self, dir: &Path) -> Result<(), EngineError> {
-        for (name, batches, schema) in reference::load(dir)? {
-            let table = MemTable::try_new(schema, vec![batches]);
-            let table = table.map_err(|error| EngineError::Reference {
-                file: name.clone(),
-                reason: error.strip_backtrace(),
-            })?;
-            self.references.push((name, Arc::new(table)));
+    fn load_references(
+        &mut self,
+        dir: &Path,
+    ) -> Result<BTreeMap<String, EngineError>, EngineError> {
+        let mut before: BTreeMap<_, _> = std::mem::take(&mut self.references).into_iter().collect();
+        let mut refused = BTreeMap::new();
+        for (file, name, read) in reference::load(dir)? {
+            let table = read.and_then(|(rows, schema)| {
+                MemTable::try_new(schema, vec![rows]).map_err(|error| EngineError::Reference {
+                    file: file.clone(),
+                    reason: error.strip_backtrace(),
+                })
+            });
+            let table: Arc<dyn TableProvider> = match (table, before.remove(&name)) {
+                (Ok(table), _) => Arc::new(table),
+                (Err(error), before) => {
+                    refused.insert(file, error);
+                    match before {
+                        Some(table) => table,
+                        None => continue,
+                    }
+                }
+            };
+            self.references.push((name, table));
         }
-        Ok(())
+        Ok(refused)
     }
 
     fn prepare(&self, text: &str) -> Result<Box<dyn Prepared>, Refusal> {
+        // A text that the engine was not made for is no reason to end all others.
+        let prepared = catch_unwind(AssertUnwindSafe(|| self.plan_slices(text)));
+        prepared.unwrap_or_else(|_| Err(Refusal::new(Span::empty(), "the engine panics over it")))
+    }
+}
+
+impl DataFusion {
+    fn plan_slices(&self, text: &str) -> Result<Box<dyn Prepared>, Refusal> {
         let refuse = |error: DataFusionError| explain(&error, text);
         let session = self.session().map_err(refuse)?;
         let slice = Arc::new(Slice::default());
@@ -121,8 +148,7 @@ impl Engine for DataFusion {
         let Some(shape) = parsed.shape else {
             return Err(Refusal::new(Span::empty(), "it has no slices of time"));
         };
-        check(&plan, shape, parsed.windowed)
-            .map_err(|(named, reason)| place(text, &named, reason))?;
+        check(&plan, shape, &parsed).map_err(|(named, reason)| place(text, &named, reason))?;
         let state = session.state();
         let plan = state.optimize(&plan).map_err(refuse)?;
         let columns = columns(&plan).map_err(refuse)?;
@@ -165,24 +191,30 @@ impl Prepared for PreparedPlan {
 
     fn run(&self, rows: Vec<RecordBatch>, end: Millis) -> Result<RecordBatch, EngineError> {
         self.slice.set(rows, self.shape, end);
-        let done = self.runtime.block_on(async {
-            let planner = self.state.query_planner().clone();
-            let physical = planner
-                .create_physical_plan(&self.plan, &self.state)
-                .await?;
-            let schema = physical.schema();
-            let batches = collect(physical, self.task.clone()).await?;
-            let rows = concat_batches(&schema, &batches)?;
-            match self.shape {
-                Shape::Windows { .. } => Ok(rows),
-                Shape::Rows { .. } => of_slice(&rows, end),
-            }
-        });
+        let run = || self.runtime.block_on(self.rows(end));
+        let done = catch_unwind(AssertUnwindSafe(run));
         self.slice.clear();
+        let done = done.unwrap_or_else(|_| exec_err!("the engine panicked"));
         done.map_err(|error| match error.find_root() {
             DataFusionError::ResourcesExhausted(reason) => EngineError::Memory(reason.clone()),
             _ => EngineError::Query(error.strip_backtrace()),
         })
+    }
+}
+
+impl PreparedPlan {
+    async fn rows(&self, end: Millis) -> Result<RecordBatch> {
+        let planner = self.state.query_planner().clone();
+        let physical = planner
+            .create_physical_plan(&self.plan, &self.state)
+            .await?;
+        let schema = physical.schema();
+        let batches = collect(physical, self.task.clone()).await?;
+        let rows = concat_batches(&schema, &batches)?;
+        match self.shape {
+            Shape::Windows { .. } => Ok(rows),
+            Shape::Rows { .. } => of_slice(&rows, end),
+        }
     }
 }
 
@@ -196,8 +228,10 @@ fn of_slice(rows: &RecordBatch, end: Millis) -> Result<RecordBatch> {
 }
 
 /// What a query must not do on a stream: the name to look for in its text, and why.
-fn check(plan: &LogicalPlan, shape: Shape, windowed: bool) -> Result<(), (String, String)> {
+fn check(plan: &LogicalPlan, shape: Shape, parsed: &Parsed) -> Result<(), (String, String)> {
     let mut wrong = None;
+    // Events that meet other events.
+    let mut meetings = 0;
     let walked = plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
@@ -218,9 +252,21 @@ fn check(plan: &LogicalPlan, shape: Shape, windowed: bool) -> Result<(), (String
                     wrong.get_or_insert((name, reason));
                     return Ok(TreeNodeRecursion::Stop);
                 }
+                let below = match expr {
+                    Expr::Exists(exists) => Some(&exists.subquery),
+                    Expr::InSubquery(within) => Some(&within.subquery),
+                    Expr::ScalarSubquery(subquery) => Some(subquery),
+                    _ => None,
+                };
+                if let Some(below) = below {
+                    meetings += usize::from(reads_events(&below.subquery)?);
+                }
                 Ok(TreeNodeRecursion::Continue)
             })
         })?;
+        if let LogicalPlan::Join(join) = node {
+            meetings += usize::from(reads_events(&join.left)? && reads_events(&join.right)?);
+        }
         if let LogicalPlan::Aggregate(aggregate) = node
             && reads_events(node)?
         {
@@ -230,7 +276,7 @@ fn check(plan: &LogicalPlan, shape: Shape, windowed: bool) -> Result<(), (String
                 matches!(column, "window_start" | "window_end" | "window_time")
                     || text.contains("window_bound(")
             });
-            if !windowed || !by_time {
+            if !parsed.windowed || !by_time {
                 let reason = "an aggregate over the endless table: group by window_start, \
                               window_end of TUMBLE or HOP, or by FLOOR(ts TO MINUTE)";
                 wrong.get_or_insert(("GROUP".into(), reason.into()));
@@ -241,7 +287,32 @@ fn check(plan: &LogicalPlan, shape: Shape, windowed: bool) -> Result<(), (String
     if let Err(error) = walked {
         return Err((String::new(), error.strip_backtrace()));
     }
+    if !reads_events(plan).unwrap_or(true) {
+        let reason = "it does not read the table events";
+        wrong.get_or_insert((String::new(), reason.into()));
+    }
+    if matches!(shape, Shape::Rows { .. }) && parsed.bounds < 2 * meetings {
+        let reason = "events that meet other events do so within a stated time, before and after: \
+                      b.ts BETWEEN a.ts - INTERVAL '5' SECOND AND a.ts + INTERVAL '5' SECOND";
+        wrong.get_or_insert(("events".into(), reason.into()));
+    }
     let fields = plan.schema().fields();
+    let mut names = BTreeSet::from(["revision"]);
+    for field in fields {
+        if field.name() == "window_end" && *field.data_type() != TIME {
+            let reason = "window_end is the end of the window, a time: name this otherwise";
+            wrong.get_or_insert((field.name().clone(), reason.into()));
+        }
+        if !names.insert(field.name()) {
+            let reason = match field.name().as_str() {
+                "revision" => {
+                    "a column revision is added to each result: name this one otherwise".into()
+                }
+                name => format!("two columns are called {name}: give one another name with AS"),
+            };
+            wrong.get_or_insert((field.name().clone(), reason));
+        }
+    }
     let has_ts = fields
         .iter()
         .any(|f| f.name() == "ts" && *f.data_type() == TIME);
@@ -285,12 +356,24 @@ fn columns(plan: &LogicalPlan) -> Result<Vec<usize>> {
 
 /// DataFusion's error, with its place in the text.
 pub fn explain(error: &DataFusionError, text: &str) -> Refusal {
-    let reason = error.strip_backtrace();
+    // Without the names of the steps that it passed.
+    let reason = error.find_root().strip_backtrace();
     let reason = reason.lines().next().unwrap_or_default();
-    let reason = ["Error during planning: ", "Schema error: ", "SQL error: "]
+    let prefixes = [
+        "Error during planning: ",
+        "Schema error: ",
+        "SQL error: ",
+        "Internal error: ",
+    ];
+    let reason = prefixes
         .iter()
-        .fold(reason, |reason, prefix| reason.trim_start_matches(prefix))
-        .replace(WINDOW, "events");
+        .fold(reason, |reason, prefix| reason.trim_start_matches(prefix));
+    let reason = match reason.split_once(" failed to match any signature") {
+        Some((function, _)) => format!("{function} does not take values of these types"),
+        None => reason
+            .replace(WINDOW, "events")
+            .replace("datafusion.public.", ""),
+    };
     if let Some(span) = error.diagnostic().and_then(|d| d.span) {
         let start = Location::new(span.start.line, span.start.column);
         return Refusal::new(Span::new(start, start), reason);
@@ -306,20 +389,19 @@ pub fn explain(error: &DataFusionError, text: &str) -> Refusal {
 
 /// The place of a word in the text, or of the text's first statement.
 fn place(text: &str, word: &str, reason: String) -> Refusal {
-    let code = |line: &str| {
-        line.split("--")
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase()
-    };
-    let word = word.to_ascii_lowercase();
-    let find = |word: &str| {
-        text.lines().enumerate().find_map(|(n, line)| {
-            let column = code(line).find(word)?;
-            Some((n as u64 + 1, column as u64 + 1))
+    // Not in a comment or a text, and columns are characters.
+    let tokens = Tokenizer::new(&GenericDialect {}, text)
+        .tokenize_with_location()
+        .unwrap_or_default();
+    let find = |wanted: &str| {
+        tokens.iter().find_map(|token| match &token.token {
+            Token::Word(word) if word.value.eq_ignore_ascii_case(wanted) => {
+                Some((token.span.start.line, token.span.start.column))
+            }
+            _ => None,
         })
     };
-    let found = (!word.is_empty()).then(|| find(&word)).flatten();
+    let found = (!word.is_empty()).then(|| find(word)).flatten();
     let (line, column) = found.or_else(|| find("select")).unwrap_or((1, 1));
     Refusal {
         line,

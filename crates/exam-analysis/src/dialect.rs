@@ -1,6 +1,6 @@
 //! The dialect that Flink and this engine share, and what a query means on a stream.
 //!
-//! A query is one `SELECT`, perhaps with `WITH`. DataFusion parses and plans it once three things
+//! A query is one `SELECT`, perhaps with `WITH`. DataFusion parses and plans it once four things
 //! are put differently:
 //!
 //! | written | becomes, continuously | becomes, once |
@@ -8,6 +8,7 @@
 //! | `TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL …))`, `HOP` | the table [`WINDOW`]: the rows of one window | a subquery that gives each row its windows |
 //! | `FLOOR(ts TO MINUTE)` | `floor_to(…)` | the same |
 //! | `TIMESTAMPDIFF(SECOND, a, b)` | the unit as a text | the same |
+//! | `MOD(a, b)` | `a % b` | the same |
 //!
 //! Continuously, a query is run for one slice of event time after another ([`Shape`]). What a
 //! slice means has to be in the text: a window, `FLOOR` in its `GROUP BY`, or no aggregate at all.
@@ -15,9 +16,10 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    GroupByExpr, Interval, ObjectName, Query, Select, SetExpr, Spanned, Statement, TableFactor,
-    Value, VisitMut, VisitorMut, WindowFrameBound, WindowType,
+    BinaryOperator, CeilFloorKind, DateTimeField, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, Interval, NamedWindowDefinition, NamedWindowExpr, ObjectName,
+    Query, Select, SetExpr, Spanned, Statement, TableFactor, Value, VisitMut, VisitorMut,
+    WindowFrameBound, WindowSpec, WindowType,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -106,6 +108,9 @@ pub struct Parsed {
     pub shape: Option<Shape>,
     /// A row's `GROUP BY` is by time, so aggregates belong to a window.
     pub windowed: bool,
+    /// How often it says that a time lies before or behind another: a join of events with events
+    /// needs both.
+    pub bounds: usize,
 }
 
 pub fn parse(text: &str, mode: Mode) -> Result<Parsed, Refusal> {
@@ -132,11 +137,15 @@ pub fn parse(text: &str, mode: Mode) -> Result<Parsed, Refusal> {
             "a second statement: one SELECT a file",
         ));
     }
+    let end = tokens
+        .iter()
+        .rfind(|t| !matches!(t.token, Token::Whitespace(_)))
+        .map_or(first, |last| last.span);
     let tokens = without_table_word(tokens);
     let mut statements = Parser::new(&dialect)
         .with_tokens_with_locations(tokens)
         .parse_statements()
-        .map_err(|e| refusal(e, first))?;
+        .map_err(|e| refusal(e, first, end))?;
     let Some(statement) = statements.pop() else {
         return Err(Refusal::new(first, "the file has no statement"));
     };
@@ -152,6 +161,7 @@ pub fn parse(text: &str, mode: Mode) -> Result<Parsed, Refusal> {
         statement: Statement::Query(query),
         shape: (mode == Mode::Continuous).then_some(shape),
         windowed,
+        bounds: rewriter.bounds,
     })
 }
 
@@ -186,7 +196,7 @@ fn is_window_function(name: &str) -> bool {
 }
 
 /// sqlparser writes the place into its message.
-fn refusal(error: ParserError, first: Span) -> Refusal {
+fn refusal(error: ParserError, first: Span, end: Span) -> Refusal {
     let message = match error {
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
         ParserError::RecursionLimitExceeded => "it nests too deeply".into(),
@@ -201,7 +211,14 @@ fn refusal(error: ParserError, first: Span) -> Refusal {
                 reason: reason.to_owned(),
             })
         });
-    placed.unwrap_or_else(|| Refusal::new(first, message))
+    placed.unwrap_or_else(|| match message.ends_with("found: EOF") {
+        true => Refusal {
+            line: end.end.line.max(1),
+            column: end.end.column.max(1),
+            reason: message.replace("found: EOF", "found: the end of the file"),
+        },
+        false => Refusal::new(first, message),
+    })
 }
 
 struct Rewriter {
@@ -214,6 +231,9 @@ struct Rewriter {
     /// All intervals, and those of OVER's frames.
     intervals: Millis,
     frames: Millis,
+    /// An OVER that reaches back without end.
+    endless: Option<Span>,
+    bounds: usize,
 }
 
 type Flow = ControlFlow<Refusal>;
@@ -228,6 +248,8 @@ impl Rewriter {
             plain: false,
             intervals: 0,
             frames: 0,
+            endless: None,
+            bounds: 0,
         }
     }
 
@@ -250,7 +272,11 @@ impl Rewriter {
                 },
                 true,
             )),
-            (None, None) if !self.plain && !once => refuse("it does not read the table events"),
+            (None, None) if !once && self.endless.is_some() => Err(Refusal::new(
+                self.endless.unwrap_or(self.first),
+                "continuously, OVER reaches back a stated time: RANGE BETWEEN INTERVAL '10' MINUTE \
+                 PRECEDING AND CURRENT ROW",
+            )),
             (None, None) => Ok((
                 Shape::Rows {
                     back: self.intervals,
@@ -258,6 +284,35 @@ impl Rewriter {
                 },
                 false,
             )),
+        }
+    }
+
+    /// Takes note of how far an OVER reaches back.
+    fn over(&mut self, spec: &WindowSpec, span: Span) {
+        let length = |e: &Expr| match e {
+            Expr::Interval(interval) => millis(interval),
+            _ => None,
+        };
+        let reach = spec.window_frame.as_ref().and_then(|frame| {
+            let start = match &frame.start_bound {
+                WindowFrameBound::Preceding(Some(e)) => length(e)?,
+                WindowFrameBound::CurrentRow => 0,
+                _ => return None,
+            };
+            match &frame.end_bound {
+                None | Some(WindowFrameBound::CurrentRow) => {}
+                Some(
+                    WindowFrameBound::Preceding(Some(e)) | WindowFrameBound::Following(Some(e)),
+                ) => {
+                    length(e)?;
+                }
+                _ => return None,
+            }
+            Some(start)
+        });
+        match reach {
+            Some(length) => self.frames += length,
+            None => self.endless = self.endless.or(Some(span)),
         }
     }
 
@@ -383,7 +438,7 @@ impl VisitorMut for Rewriter {
             .and_then(|mut parser| parser.parse_table_factor());
         match parsed {
             Ok(table) => *factor = table,
-            Err(error) => return ControlFlow::Break(refusal(error, self.first)),
+            Err(error) => return ControlFlow::Break(refusal(error, self.first, self.first)),
         }
         ControlFlow::Continue(())
     }
@@ -394,6 +449,11 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
+        for NamedWindowDefinition(name, window) in &select.named_window {
+            if let NamedWindowExpr::WindowSpec(spec) = window {
+                self.over(spec, name.span);
+            }
+        }
         if let GroupByExpr::Expressions(list, _) = &select.group_by {
             for expr in list {
                 let Expr::Floor {
@@ -444,31 +504,27 @@ impl VisitorMut for Rewriter {
                 None => {}
             },
             Expr::Function(call) => {
-                if let Some(WindowType::WindowSpec(spec)) = &call.over
-                    && let Some(frame) = &spec.window_frame
-                {
-                    let bound = |bound: &WindowFrameBound| match bound {
-                        WindowFrameBound::Preceding(Some(e)) => match &**e {
-                            Expr::Interval(i) => millis(i),
-                            _ => None,
-                        },
-                        WindowFrameBound::CurrentRow => Some(0),
-                        _ => None,
-                    };
-                    match (bound(&frame.start_bound), self.mode) {
-                        (Some(length), _) => self.frames += length,
-                        (None, Mode::Once) => {}
-                        (None, Mode::Continuous) if self.window.is_some() => {}
-                        (None, Mode::Continuous) => {
-                            let reason = "continuously, OVER reaches back a stated time: RANGE \
-                                          BETWEEN INTERVAL '10' MINUTE PRECEDING AND CURRENT ROW";
-                            return ControlFlow::Break(Refusal::new(call.name.span(), reason));
-                        }
-                    }
+                if let Some(WindowType::WindowSpec(spec)) = &call.over {
+                    self.over(spec, call.name.span());
                 }
                 if call.name.to_string().eq_ignore_ascii_case("timestampdiff") {
                     return unit_as_text(call);
                 }
+            }
+            Expr::Between {
+                expr, low, high, ..
+            } => {
+                let timed = is_time(expr) || is_time(low) || is_time(high);
+                self.bounds += if timed { 2 } else { 0 };
+            }
+            Expr::BinaryOp { left, op, right } => {
+                use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq};
+                let timed = is_time(left) || is_time(right);
+                self.bounds += match op {
+                    Gt | GtEq | Lt | LtEq if timed => 1,
+                    Eq if is_time(left) && is_time(right) => 2,
+                    _ => 0,
+                };
             }
             _ => {}
         }
@@ -476,6 +532,23 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> Flow {
+        let of_mod = match expr {
+            Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("mod") => {
+                match arguments(&call.args)[..] {
+                    [Some(left), Some(right)] => Some((left.clone(), right.clone())),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        if let Some((left, right)) = of_mod {
+            let nested = |inner: Expr| Box::new(Expr::Nested(Box::new(inner)));
+            *expr = Expr::Nested(Box::new(Expr::BinaryOp {
+                left: nested(left),
+                op: BinaryOperator::Modulo,
+                right: nested(right),
+            }));
+        }
         let Expr::Floor {
             expr: time,
             field: CeilFloorKind::DateTimeField(unit),
@@ -495,9 +568,23 @@ impl VisitorMut for Rewriter {
             .and_then(|mut p| p.parse_expr())
         {
             Ok(call) => *expr = call,
-            Err(error) => return ControlFlow::Break(refusal(error, self.first)),
+            Err(error) => return ControlFlow::Break(refusal(error, self.first, self.first)),
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Looks like a time: the column `ts`, or something less or more than an interval.
+fn is_time(expr: &Expr) -> bool {
+    match expr {
+        Expr::Identifier(name) => name.value.eq_ignore_ascii_case("ts"),
+        Expr::CompoundIdentifier(names) => {
+            (names.last()).is_some_and(|name| name.value.eq_ignore_ascii_case("ts"))
+        }
+        Expr::BinaryOp { left, right, .. } => is_time(left) || is_time(right),
+        Expr::Nested(inner) => is_time(inner),
+        Expr::Interval(_) => true,
+        _ => false,
     }
 }
 
@@ -524,6 +611,9 @@ fn arguments(list: &FunctionArguments) -> Vec<Option<&Expr>> {
     list.args.iter().map(expr).collect()
 }
 
+/// Longer ones are nobody's, and times must not run over.
+const CENTURY: Millis = 36_525 * 86_400_000;
+
 /// `INTERVAL '90' SECOND`, in milliseconds.
 fn millis(interval: &Interval) -> Option<Millis> {
     let Expr::Value(value) = &*interval.value else {
@@ -539,7 +629,7 @@ fn millis(interval: &Interval) -> Option<Millis> {
     };
     count
         .checked_mul(unit)
-        .filter(|length| *length >= 0 && interval.last_field.is_none())
+        .filter(|length| (0..=CENTURY).contains(length) && interval.last_field.is_none())
 }
 
 fn unit_millis(unit: &DateTimeField) -> Option<Millis> {
@@ -625,7 +715,12 @@ mod tests {
             ("-- nothing", 1, 1, "no statement"),
             ("SELECT 1;\nSELECT 2", 2, 1, "second statement"),
             ("DELETE FROM events", 1, 1, "only SELECT"),
-            ("SELECT 1", 1, 1, "does not read"),
+            (
+                "SELECT ts\nFROM events WHERE (slot = 1",
+                2,
+                28,
+                "end of the file",
+            ),
             (
                 "SELECT *\nFROM TABLE(SESSION(TABLE events, DESCRIPTOR(ts), INTERVAL '1' MINUTE))",
                 2,

@@ -4,6 +4,7 @@
 //! the rows of one slice of event time and runs a prepared query over them; watermarks, lateness,
 //! revisions and files are none of its business. Same rows in the same order, same result.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use datafusion::arrow::array::RecordBatch;
@@ -12,8 +13,11 @@ use datafusion::arrow::datatypes::SchemaRef;
 use crate::dialect::{Millis, Refusal, Shape};
 
 pub trait Engine: Send + Sync {
-    /// Reads `FILE.csv` and `FILE.parquet` of a directory as tables of those names.
-    fn load_references(&mut self, dir: &Path) -> Result<(), EngineError>;
+    /// Reads `FILE.csv` and `FILE.parquet` of a directory as tables of those names, in place of
+    /// those that were read before. Returns which files are no tables, and why: a table that was
+    /// read before stays as it was then.
+    fn load_references(&mut self, dir: &Path)
+    -> Result<BTreeMap<String, EngineError>, EngineError>;
 
     /// Parses, checks and plans a query that is to run continuously.
     fn prepare(&self, text: &str) -> Result<Box<dyn Prepared>, Refusal>;

@@ -162,22 +162,24 @@ fn parse_path(path: &str) -> Result<Vec<Step>> {
     };
     let mut steps = Vec::new();
     while !rest.is_empty() {
-        let (step, after) = if let Some(inner) = rest.strip_prefix("[") {
-            let Some((inner, after)) = inner.split_once(']') else {
+        let (step, after) = if let Some(inner) = rest.strip_prefix(['[', '.'])
+            && let Some((name, after)) = quoted(inner)
+        {
+            let after = match rest.starts_with('[') {
+                true => after.strip_prefix(']'),
+                false => Some(after),
+            };
+            let Some(after) = after else {
                 return wrong();
             };
-            match (inner.parse(), inner.chars().next()) {
-                (Ok(index), _) => (Step::Element(index), after),
-                (_, Some(quote @ ('\'' | '"'))) if inner.len() > 1 && inner.ends_with(quote) => {
-                    (Step::Member(inner[1..inner.len() - 1].to_owned()), after)
-                }
-                _ => return wrong(),
-            }
-        } else if let Some(inner) = rest.strip_prefix(".\"") {
-            let Some((name, after)) = inner.split_once('"') else {
+            (Step::Member(name), after)
+        } else if let Some(inner) = rest.strip_prefix('[') {
+            let index = inner.split_once(']');
+            let Some((Ok(index), after)) = index.map(|(index, after)| (index.parse(), after))
+            else {
                 return wrong();
             };
-            (Step::Member(name.to_owned()), after)
+            (Step::Element(index), after)
         } else if let Some(inner) = rest.strip_prefix('.') {
             let end = inner.find(['.', '[']).unwrap_or(inner.len());
             if end == 0 {
@@ -191,6 +193,24 @@ fn parse_path(path: &str) -> Result<Vec<Step>> {
         rest = after;
     }
     Ok(steps)
+}
+
+/// A name in quotes, in which `\` takes the next character as it is, and what follows it.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    let (mut name, mut escaped) = (String::new(), false);
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => {
+                name.push(c);
+                escaped = false;
+            }
+            '\\' => escaped = true,
+            c if c == quote => return Some((name, &text[at + 1..])),
+            c => name.push(c),
+        }
+    }
+    None
 }
 
 /// A number as it is written, a text without its quotes; NULL for null, objects and arrays.
@@ -227,13 +247,15 @@ mod tests {
 
     #[test]
     fn a_value_is_found_by_its_path() {
-        let json = r#"{"a":{"b":[1,{"c":"x\u00e9"}]},":seq":"1","n":1.50,"t":true,"z":null}"#;
+        let json = r#"{"a":{"b":[1,{"c":"x\u00e9"}]},":seq":"1","n":1.50,"t":true,"z":null,"a ]\"b":"odd"}"#;
         for (path, value) in [
             ("$.n", Some("1.50")),
             ("$.a.b[0]", Some("1")),
             ("$.a.b[1].c", Some("xé")),
             ("$[':seq']", Some("1")),
             ("$.\":seq\"", Some("1")),
+            (r#"$["a ]\"b"]"#, Some("odd")),
+            (r#"$['a ]"b']"#, Some("odd")),
             ("$.t", Some("true")),
             ("$.z", None),
             ("$.a", None),
@@ -243,7 +265,7 @@ mod tests {
             let found = json_value(json, &parse_path(path).unwrap());
             assert_eq!(found.as_deref(), value, "{path}");
         }
-        for path in ["n", "$n", "$.", "$[", "$[x]", "$.a..b"] {
+        for path in ["n", "$n", "$.", "$[", "$[x]", "$.a..b", "$['x", "$['x'y"] {
             assert!(parse_path(path).is_err(), "{path}");
         }
     }

@@ -76,7 +76,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let mut engine = DataFusion::new(args.memory)?;
     if let Some(dir) = &args.reference {
-        engine.load_references(dir)?;
+        for error in engine.load_references(dir)?.values() {
+            eprintln!("exam-analyse: {error}");
+        }
     }
     let session = engine.session()?;
     session.register_table("events", Arc::new(ColdTable::new(&args.cold)))?;

@@ -59,6 +59,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if results.is_dir() {
         found(&results, &mut records)?;
     }
+    key::tell(&records.not_in_key(&key), args.key.as_deref());
     let title = args.title.unwrap_or_else(|| format!("Quiz {}", args.quiz));
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
     let html = exam_report::page(&records.exam(&title, now, &key));
@@ -140,7 +141,12 @@ fn found(results: &Path, records: &mut Records) -> anyhow::Result<()> {
         }
         for day in directories(&rule)? {
             let path = day.join("rows.jsonl");
-            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            let text = match fs::read_to_string(&path) {
+                Ok(text) => text,
+                // A commit that has made its directory so far.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error).with_context(|| path.display().to_string()),
+            };
             for row in text
                 .lines()
                 .filter_map(|line| serde_json::from_str(line).ok())

@@ -58,8 +58,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (matrix, flagged) = match (&args.file, args.quiz, &args.cold, &args.key) {
         (Some(file), ..) => read(file).with_context(|| format!("in {}", file.display()))?,
         (None, Some(quiz), Some(cold), Some(key)) => {
-            let key = key::read(key, quiz)?;
-            (report::collect(cold, quiz, args.site)?.matrix(&key)?, None)
+            let right = key::read(key, quiz)?;
+            let mut records = report::collect(cold, quiz, args.site)?;
+            key::tell(&records.not_in_key(&right), Some(key));
+            (records.matrix(&right)?, None)
         }
         _ => bail!("give a CSV file, or --quiz with --cold and --key"),
     };

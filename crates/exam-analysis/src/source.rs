@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use exam_cold::calendar::{date, day};
 use exam_cold::{Date, Error, Part, Select, Tree};
 
 use crate::dialect::Millis;
 
-/// How often all directories are looked through, and not only those of the latest two days.
+/// How often all directories are looked through, and not only those of the latest two days; and
+/// how long a part that could not be read is left alone.
 const FULL_SCAN: Duration = Duration::from_secs(30);
 
 /// Offsets by part.
@@ -65,11 +66,13 @@ struct Progress {
     len: u64,
     read: u64,
     latest: Option<Millis>,
+    failed: Option<Instant>,
 }
 
 impl Progress {
+    /// A part that cannot be read, because it is damaged, must not keep the others waiting.
     fn unread(&self) -> bool {
-        self.len > self.read
+        self.len > self.read && self.failed.is_none_or(|at| at.elapsed() >= FULL_SCAN)
     }
 
     fn reached(&self) -> Millis {
@@ -91,7 +94,12 @@ impl ColdStorage {
     /// Looks for new parts and new lines.
     fn scan(&mut self) -> Result<(), Error> {
         let full = self.scanned.is_none_or(|at| at.elapsed() >= FULL_SCAN);
-        let latest = self.parts.values().map(|known| known.span.1).max();
+        // A record of the year 2286 has a directory there: it is not where lines arrive.
+        let tomorrow = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(Millis::MAX, |now| now.as_millis() as Millis + DAY);
+        let latest = self.parts.values().map(|known| known.span.1);
+        let latest = latest.filter(|latest| *latest <= tomorrow).max();
         let from = latest
             .filter(|_| !full)
             .map(|latest| date((latest - 2 * DAY).div_euclid(DAY)));
@@ -119,7 +127,8 @@ impl ColdStorage {
                 true => match part.length() {
                     Ok(len) => len,
                     Err(error) if error.is_gone() => continue,
-                    Err(error) => return Err(error),
+                    // Reading it tells why, and which of its lines are sound.
+                    Err(_) => u64::MAX,
                 },
             };
             let (read, latest) = known.map_or((0, None), |known| (known.read, known.latest));
@@ -128,6 +137,7 @@ impl ColdStorage {
                 len,
                 read,
                 latest,
+                failed: None,
                 part,
             };
             self.parts.insert(progress.part.name.clone(), progress);
@@ -147,8 +157,12 @@ impl ColdStorage {
             match known.part.read(known.read, &mut text) {
                 Ok(()) => {}
                 Err(error) if error.is_gone() => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    known.failed = Some(Instant::now());
+                    return Err(error);
+                }
             }
+            known.failed = None;
             if text.is_empty() {
                 // Gone, or a line that is still being written: the next look tells.
                 known.len = known.read;
@@ -279,6 +293,29 @@ mod tests {
             "{}\n{\"half\":1}\n",
         );
         assert_eq!(rest(&mut source), [(name, 3, "{\"half\":1}\n".to_owned())]);
+        assert_eq!(source.behind(), None);
+    }
+
+    #[test]
+    fn a_record_of_another_century_does_not_hide_where_lines_arrive() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "dt=2286-11-20/hour=17/1.jsonl", "{\"n\":0}\n");
+        write(dir.path(), "dt=2026-01-02/hour=10/1.jsonl", "{\"n\":1}\n");
+        let mut source = ColdStorage::new(dir.path());
+        assert_eq!(rest(&mut source).len(), 2);
+        write(dir.path(), "dt=2026-01-02/hour=11/1.jsonl", "{\"n\":2}\n");
+        assert_eq!(rest(&mut source).len(), 1);
+    }
+
+    #[test]
+    fn a_damaged_part_is_told_and_does_not_keep_the_others_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let hour = "dt=2026-01-02/hour=10";
+        write(dir.path(), &format!("{hour}/1.jsonl.gz"), "no gzip at all");
+        write(dir.path(), "dt=2026-01-02/hour=11/1.jsonl", "{\"n\":1}\n");
+        let mut source = ColdStorage::new(dir.path());
+        assert!(source.next().is_err());
+        assert_eq!(rest(&mut source).len(), 1);
         assert_eq!(source.behind(), None);
     }
 

@@ -44,6 +44,8 @@ pub struct Totals {
     pub students: u64,
     pub submitted: u64,
     pub records: u64,
+    /// Not among them: of a year in which the exam was not.
+    pub wrong_times: u64,
     pub answers: u64,
     pub help_calls: u64,
     /// The most answers in one second, and when.
@@ -211,7 +213,14 @@ fn head(exam: &Exam, out: &mut String) {
     figure(
         "Records",
         Count(totals.records).to_string(),
-        format!("{} answers", Count(totals.answers)),
+        match totals.wrong_times {
+            0 => format!("{} answers", Count(totals.answers)),
+            wrong => format!(
+                "{} answers; {} more with a wrong time",
+                Count(totals.answers),
+                Count(wrong)
+            ),
+        },
     );
     if let Some((most, at)) = totals.busiest {
         let when = When {

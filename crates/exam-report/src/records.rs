@@ -3,7 +3,7 @@
 //! Memory is some 40 bytes a record and 200 an answered question: an exam of 10,000 students and
 //! 5 million records takes 300 MB.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use exam_record::{Parsed, Record, Who, members, parse};
@@ -15,17 +15,29 @@ use crate::page::{Exam, Flow, Gap, Progress, Question, Signal, Similarity, Total
 
 /// Without a sign of life for so long an attempt counts as disconnected: pages tell one every 15 s.
 const SILENCE: f64 = 60.0;
+/// An exam lies within so many seconds of the middle one of its records.
+const YEAR: u64 = 366 * 86_400;
 /// Charts have at most so many places.
 const PLACES: f64 = 180.0;
 
-/// Which answers are right: of a question, by the name that the records give it (their member
-/// `question`, else the slot), the options by theirs.
+/// Which answers are right: of a question by its slot, or by its own name, which is the member
+/// `question` of its answers, or what `questions` of the attempt's `started` says of the slot; the
+/// options by theirs.
 #[derive(Debug, Clone, Default)]
 pub struct Key {
+    by_question: bool,
     right: HashMap<String, HashSet<String>>,
 }
 
 impl Key {
+    /// Of questions by their own names. [`Key::default`] is by slot.
+    pub fn by_question() -> Key {
+        Key {
+            by_question: true,
+            ..Key::default()
+        }
+    }
+
     /// One right answer; a question may have several.
     pub fn add(&mut self, question: &str, answer: &str) {
         // As an answer is read, so that spelling matters as little here.
@@ -71,6 +83,39 @@ struct Attempt {
     slots: u32,
     answers: Vec<Response>,
     order: HashMap<u32, Vec<String>>,
+    /// By slot.
+    questions: HashMap<u32, String>,
+}
+
+/// How questions are called.
+struct Names<'a> {
+    key: &'a Key,
+    /// Slots that hold one question here and another one there.
+    drawn: &'a BTreeSet<u32>,
+}
+
+impl Names<'_> {
+    /// Of the question in a slot of an attempt: where it stands in a list, and what it is called.
+    fn name(&self, of: &Attempt, slot: u32, own: Option<&str>) -> (u32, String) {
+        let theirs = self.key.by_question || self.drawn.contains(&slot);
+        let started = of.questions.get(&slot).filter(|_| theirs);
+        match own.or(started.map(String::as_str)) {
+            // It may stand in any slot.
+            Some(name) => (0, name.to_owned()),
+            None => (slot, slot.to_string()),
+        }
+    }
+
+    fn right(&self, of: &Attempt, answer: &Response) -> Option<(String, String, bool)> {
+        if self.key.by_question || answer.question.is_some() || !self.drawn.contains(&answer.slot) {
+            let (_, name) = self.name(of, answer.slot, answer.question.as_deref());
+            let option = of.option(answer)?;
+            let right = self.key.right(&name, &option)?;
+            return Some((name, option, right));
+        }
+        // A key by slot says nothing of what was drawn into it.
+        None
+    }
 }
 
 /// One record of an answer.
@@ -159,6 +204,7 @@ impl Records {
             "started" => {
                 of.started = Some(of.started.map_or(record.ts, |at| at.min(record.ts)));
                 of.order.extend(order(record.line));
+                of.questions.extend(questions(record.line));
             }
             "submitted" | "finished" | "abandoned" => {
                 of.ended = Some(of.ended.map_or(record.ts, |at| at.max(record.ts)));
@@ -201,13 +247,9 @@ impl Records {
     }
 
     /// A row that a rule gave for a window ending at `at` (seconds), as its results hold it. Rows
-    /// of another quiz change nothing; a later revision replaces all that its window gave before.
+    /// of another quiz are not taken; a later revision replaces all that its window gave before.
     pub fn add_row(&mut self, rule: &str, at: f64, revision: i64, row: &Map<String, Value>) {
         let of = |name: &str| row.get(name).unwrap_or(&Value::Null);
-        let wanted = self.site.as_deref().is_none_or(|site| *of("site") == *site);
-        if !wanted || integer(of("quiz")) != Some(self.quiz) {
-            return;
-        }
         let window = self
             .windows
             .entry((rule.to_owned(), (at.max(0.0) * 1e6) as u64))
@@ -215,8 +257,13 @@ impl Records {
         if window.0 > revision {
             return;
         }
+        // Of whatever quiz: restated, this one may have no row any more.
         if window.0 < revision {
             *window = (revision, Vec::new());
+        }
+        let wanted = self.site.as_deref().is_none_or(|site| *of("site") == *site);
+        if !wanted || integer(of("quiz")) != Some(self.quiz) {
+            return;
         }
         let about = [
             "site",
@@ -284,6 +331,9 @@ impl Records {
     /// The exam as the page shows it; `made` is now.
     pub fn exam(mut self, title: &str, made: f64, key: &Key) -> Exam {
         self.sort();
+        let wrong_times = self.leave_out_wrong_times();
+        let drawn = self.drawn();
+        let names = Names { key, drawn: &drawn };
         let from = self.seconds.keys().next().copied().unwrap_or_default() as f64;
         let to = self.seconds.keys().next_back().copied().unwrap_or_default() as f64 + 1.0;
         let step = step(to - from);
@@ -320,6 +370,7 @@ impl Records {
                 .filter(|of| of.ended.is_some())
                 .count() as u64,
             records: self.seconds.values().map(|of| of.records).sum(),
+            wrong_times,
             answers: self.seconds.values().map(|of| of.answers).sum(),
             help_calls: self.help_calls,
             busiest: busiest
@@ -346,7 +397,7 @@ impl Records {
             progress: self.progress(places, &place),
             silent,
             silence: self.alive.then_some(SILENCE),
-            questions: self.questions(key),
+            questions: self.questions(&names),
             attempts_with_gaps: disconnected.len() as u64,
             gaps,
             signals: self.signals(),
@@ -443,7 +494,7 @@ impl Records {
             .collect()
     }
 
-    fn questions(&self, key: &Key) -> Vec<Question> {
+    fn questions(&self, names: &Names<'_>) -> Vec<Question> {
         #[derive(Default)]
         struct Of {
             given: u64,
@@ -469,13 +520,12 @@ impl Records {
             }
             for slot in 1..=of.slots {
                 let Some((first, last, seconds)) = own.get(&slot) else {
-                    let name = (slot, slot.to_string());
+                    let name = names.name(of, slot, None);
                     questions.entry(name).or_default().given += 1;
                     continue;
                 };
-                // A question of its own name may stand in any slot.
-                let place = if last.question.is_some() { 0 } else { slot };
-                let into = questions.entry((place, last.name())).or_default();
+                let name = names.name(of, slot, last.question.as_deref());
+                let into = questions.entry(name).or_default();
                 into.given += 1;
                 into.seconds.push(*seconds);
                 if !last.answered {
@@ -483,7 +533,7 @@ impl Records {
                 }
                 into.answered += 1;
                 into.changed += u64::from(first.is_some_and(|first| first.given != last.given));
-                if let Some(right) = of.option(last).and_then(|o| key.right(&last.name(), &o)) {
+                if let Some((_, _, right)) = names.right(of, last) {
                     into.judged += 1;
                     into.wrong += u64::from(!right);
                 }
@@ -504,6 +554,42 @@ impl Records {
                 }
             })
             .collect()
+    }
+
+    /// Slots of questions drawn at random, of which a key by slot says nothing.
+    pub fn not_in_key(&self, key: &Key) -> BTreeSet<u32> {
+        match key.by_question {
+            true => BTreeSet::new(),
+            false => self.drawn(),
+        }
+    }
+
+    fn drawn(&self) -> BTreeSet<u32> {
+        let mut first: HashMap<u32, &str> = HashMap::new();
+        let mut drawn = BTreeSet::new();
+        for (slot, question) in self.attempts.values().flat_map(|of| &of.questions) {
+            if *first.entry(*slot).or_insert(question) != question {
+                drawn.insert(*slot);
+            }
+        }
+        drawn
+    }
+
+    /// One record whose clock was wrong must not stretch the exam over decades. Returns how many.
+    fn leave_out_wrong_times(&mut self) -> u64 {
+        let all: u64 = self.seconds.values().map(|of| of.records).sum();
+        let mut before = 0;
+        let middle = self.seconds.iter().find_map(|(second, of)| {
+            before += of.records;
+            (before * 2 >= all).then_some(*second)
+        });
+        let middle = middle.unwrap_or_default();
+        let exam = middle.saturating_sub(YEAR)..=middle + YEAR;
+        self.seconds.retain(|second, _| exam.contains(second));
+        for of in self.attempts.values_mut() {
+            of.signs.retain(|at| exam.contains(&(at / 1_000_000)));
+        }
+        all - self.seconds.values().map(|of| of.records).sum::<u64>()
     }
 
     fn sort(&mut self) {
@@ -540,6 +626,8 @@ impl Records {
     /// key knows the question.
     pub fn matrix(&mut self, key: &Key) -> Result<Matrix, exam_similarity::Error> {
         self.sort();
+        let drawn = self.drawn();
+        let names = Names { key, drawn: &drawn };
         let mut latest: BTreeMap<i64, &Attempt> = BTreeMap::new();
         for ((_, attempt), of) in &self.attempts {
             latest.insert(of.student.unwrap_or(*attempt), of);
@@ -551,11 +639,7 @@ impl Records {
             matrix.started(&student, began.map(|at| at as f64 / 1e6));
             let last: BTreeMap<u32, &Response> = of.answers.iter().map(|a| (a.slot, a)).collect();
             for answer in last.values().filter(|answer| answer.answered) {
-                let question = answer.name();
-                let Some(option) = of.option(answer) else {
-                    continue;
-                };
-                if let Some(right) = key.right(&question, &option) {
+                if let Some((question, option, right)) = names.right(of, answer) {
                     let at = Some(answer.at as f64 / 1e6);
                     matrix.answer(
                         &student,
@@ -580,14 +664,6 @@ impl Attempt {
     }
 }
 
-impl Response {
-    fn name(&self) -> String {
-        self.question
-            .clone()
-            .unwrap_or_else(|| self.slot.to_string())
-    }
-}
-
 /// Which attempt a record is about.
 fn name(record: &Record<'_>) -> Option<(String, i64)> {
     match record.key.who {
@@ -606,6 +682,20 @@ fn member(line: &[u8], wanted: &str) -> Option<String> {
                 Ok(Value::Number(number)) => Some(number.to_string()),
                 _ => None,
             };
+        }
+    });
+    found
+}
+
+/// The member `questions`: per slot, which one it is.
+fn questions(line: &[u8]) -> HashMap<u32, String> {
+    let mut found = HashMap::new();
+    let _ = members(line, |key, value| {
+        if key == b"questions"
+            && let Ok(Value::Object(slots)) = serde_json::from_slice(value)
+        {
+            let question = |(slot, id): (String, Value)| Some((slot.parse().ok()?, text(&id)));
+            found = slots.into_iter().filter_map(question).collect();
         }
     });
     found

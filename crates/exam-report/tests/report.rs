@@ -99,6 +99,92 @@ fn an_exam_is_counted_from_its_records() {
 }
 
 #[test]
+fn a_record_with_a_wrong_clock_does_not_stretch_the_exam() {
+    let mut lines = small();
+    let times = |exam: &Exam| (exam.from, exam.to, exam.step, exam.flow.len());
+    let right = times(&lines.exam(&Key::default()));
+    // 1970 and 2286.
+    for ts in ["0", "9999999999"] {
+        let line = lines.0[3].replace(&format!(r#""ts":{}"#, BEGIN + 30), &format!(r#""ts":{ts}"#));
+        assert!(line.contains(&format!(r#""ts":{ts},"#)), "{line}");
+        lines.0.push(line.replace("r3", &format!("wrong-{ts}")));
+    }
+    let exam = lines.exam(&Key::default());
+    assert_eq!(times(&exam), right);
+    assert_eq!(exam.totals.wrong_times, 2);
+    assert!(page(&exam).contains("2 more with a wrong time"));
+}
+
+/// Slot 1 holds question 71 for the first student, 72 for the second one.
+fn drawn() -> Lines {
+    let mut lines = Lines(Vec::new());
+    for (attempt, questions) in [(1, r#"{"1":71,"2":73}"#), (2, r#"{"1":72,"2":73}"#)] {
+        let more = format!(r#","slots":{{"1":11,"2":12}},"questions":{questions}"#);
+        lines.record("started", attempt, 0.0, &more);
+        lines.answer(attempt, 20.0, 1, "frog");
+        lines.answer(attempt, 30.0, 2, "toad");
+    }
+    lines
+}
+
+#[test]
+fn questions_drawn_at_random_are_told_apart_although_they_share_a_slot() {
+    let named = |exam: &Exam| -> Vec<(String, u64, Option<f64>)> {
+        let of = |q: &exam_report::Question| (q.name.clone(), q.given, q.wrong);
+        exam.questions.iter().map(of).collect()
+    };
+    let mut by_question = Key::by_question();
+    for (question, answer) in [("71", "frog"), ("72", "newt"), ("73", "toad")] {
+        by_question.add(question, answer);
+    }
+    let expected = [
+        ("71", 1, Some(0.0)),
+        ("72", 1, Some(1.0)),
+        ("73", 2, Some(0.0)),
+    ];
+    let expected = expected.map(|(name, given, wrong)| (name.to_owned(), given, wrong));
+    assert_eq!(named(&drawn().exam(&by_question)), expected);
+    // A key by slot judges what is in the same slot for everybody, and says what it leaves out.
+    let mut by_slot = Key::default();
+    by_slot.add("1", "frog");
+    by_slot.add("2", "toad");
+    let exam = drawn().exam(&by_slot);
+    let expected = [("71", 1, None), ("72", 1, None), ("2", 2, Some(0.0))];
+    assert_eq!(
+        named(&exam),
+        expected.map(|(name, given, wrong)| (name.to_owned(), given, wrong))
+    );
+    let mut records = Records::of(4, None);
+    drawn()
+        .0
+        .iter()
+        .for_each(|line| records.add(line.as_bytes()));
+    assert_eq!(
+        records.not_in_key(&by_slot).into_iter().collect::<Vec<_>>(),
+        [1]
+    );
+    assert!(records.not_in_key(&by_question).is_empty());
+}
+
+#[test]
+fn a_window_restated_without_rows_takes_back_what_it_told() {
+    let row = |json: &str| serde_json::from_str::<serde_json::Map<_, _>>(json).unwrap();
+    let mut records = Records::of(4, None);
+    small()
+        .0
+        .iter()
+        .for_each(|line| records.add(line.as_bytes()));
+    records.add_row(
+        "gone",
+        60.0,
+        0,
+        &row(r#"{"site":"moodle.example","quiz":4,"attempt":1}"#),
+    );
+    records.add_row("gone", 60.0, 1, &row(r#"{"empty":true}"#));
+    assert!(records.exam("x", 0.0, &Key::default()).signals.is_empty());
+}
+
+#[test]
 fn neither_order_nor_repetition_nor_what_is_not_of_the_quiz_changes_the_page() {
     let lines = small();
     let key = Key::default();

@@ -3,6 +3,8 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +14,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 use support::client::{Answer, Client, batch};
 use support::{Redis, Serve, exam_stream, files, lines, scratch, skipped, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn said(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.body).expect("a JSON answer")
@@ -662,6 +665,120 @@ async fn health_and_metrics_are_served() {
         metrics.contains("\nexam_stream_lines_total 2\n"),
         "{metrics}"
     );
+}
+
+/// A stand-in for exam-analyse: notes that it began and with what, then does as `body` says.
+fn analyse_program(dir: &Path, body: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let file = dir.join("analyse.sh");
+    let text = format!(
+        "#!/bin/sh\necho $$ \"$@\" $EXAM_STREAM_STATE_URL >>{}/began\n{body}\n",
+        dir.display()
+    );
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    file
+}
+
+fn began(dir: &Path) -> Vec<String> {
+    let text = fs::read_to_string(dir.join("began")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn lives(line: &str) -> bool {
+    let pid = line.split(' ').next().unwrap();
+    // A zombie whose parent was killed is gone soon; it is dead already.
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+async fn page(serve: &Serve, path: &str) -> String {
+    let url = serve.url.trim_start_matches("http://").to_owned();
+    let mut stream = tokio::net::TcpStream::connect(&url).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {url}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn analysis_is_started_again_when_it_dies_and_serve_goes_on() {
+    let (dir, other) = (scratch(), scratch());
+    let program = analyse_program(
+        other.path(),
+        "[ $(wc -l <$(dirname $0)/began) -ge 2 ] && exec cat",
+    );
+    let arguments = [
+        "--analyse",
+        "/queries",
+        "--analyse-program",
+        program.to_str().unwrap(),
+    ];
+    let mut serve = Serve::start(dir.path(), &arguments);
+    until("it is started again", || began(other.path()).len() == 2);
+    let line = began(other.path()).pop().unwrap();
+    let expected = format!(
+        "run --while-stdin --cold {} --queries /queries",
+        dir.path().display()
+    );
+    assert!(line.ends_with(&expected), "{line}");
+    let put = serve
+        .client()
+        .await
+        .call("PutRecordBatch", batch("exam", &["{}"]))
+        .await;
+    assert_eq!(put.unwrap().status, StatusCode::OK);
+    let health = page(&serve, "/health").await;
+    assert!(health.ends_with("ok\nanalysis: running\n"), "{health}");
+    let metrics = page(&serve, "/metrics").await;
+    for line in [
+        "exam_stream_analysis_up 1\n",
+        "exam_stream_analysis_ends_total 1\n",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    assert_eq!(serve.terminate(), Some(0));
+    assert!(!lives(&line), "it ended with serve");
+}
+
+#[tokio::test]
+async fn analysis_does_not_outlive_a_killed_serve() {
+    let (dir, other) = (scratch(), scratch());
+    let program = analyse_program(other.path(), "exec cat");
+    let arguments = [
+        "--analyse",
+        "/queries",
+        "--analyse-program",
+        program.to_str().unwrap(),
+    ];
+    let mut serve = Serve::start(dir.path(), &arguments);
+    until("it runs", || began(other.path()).len() == 1);
+    serve.kill();
+    until("it ends", || !lives(&began(other.path())[0]));
+}
+
+#[tokio::test]
+async fn a_serve_whose_analysis_is_missing_serves() {
+    let dir = scratch();
+    let arguments = [
+        "--analyse",
+        "/queries",
+        "--analyse-program",
+        "/none/exam-analyse",
+    ];
+    let mut serve = Serve::start(dir.path(), &arguments);
+    let put = serve
+        .client()
+        .await
+        .call("PutRecordBatch", batch("exam", &["{}"]))
+        .await;
+    assert_eq!(put.unwrap().status, StatusCode::OK);
+    let health = page(&serve, "/health").await;
+    assert!(
+        health.starts_with("HTTP/1.1 200") && health.ends_with("analysis: down\n"),
+        "{health}"
+    );
+    assert_eq!(serve.terminate(), Some(0));
 }
 
 /// The lines and the state of one student go, while `serve` runs and is written to; nobody else's

@@ -99,6 +99,18 @@ final class attempts {
     }
 
     /**
+     * The question in each slot, which is another one in each attempt where questions are drawn at random.
+     *
+     * @param \stdClass $attempt the row of quiz_attempts.
+     * @return int[] slot => question.id
+     */
+    public static function question_ids(\stdClass $attempt): array {
+        global $DB;
+        $of = ['questionusageid' => $attempt->uniqueid];
+        return array_map(intval(...), $DB->get_records_menu('question_attempts', $of, 'slot', 'slot, questionid'));
+    }
+
+    /**
      * When the doors close for an attempt that nobody finishes.
      *
      * Moodle itself takes a form until the end and graceperiodmin seconds; later answers would be a gift of time.

@@ -57,11 +57,11 @@ final class reporter {
      * A step of the attempt's life.
      *
      * @param string $type started, finished, overdue, abandoned or reopened.
-     * @param int[] $slots slot => question_attempts.id, for started.
-     * @param array[] $orders slot => ids of the options in this attempt's order, for started.
+     * @param array[] $questions for started, each by slot: 'slots' => question_attempts.id, 'questions' => question.id,
+     *      'order' => ids of the options in this attempt's order.
      */
-    public function lifecycle(string $type, array $slots = [], array $orders = []): void {
-        $this->add($type, [], array_map(fn($of) => (object) $of, array_filter(['slots' => $slots, 'order' => $orders])));
+    public function lifecycle(string $type, array $questions = []): void {
+        $this->add($type, [], array_map(fn($of) => (object) $of, array_filter($questions)));
     }
 
     /**

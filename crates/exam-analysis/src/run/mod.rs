@@ -20,6 +20,7 @@ mod signals;
 mod window;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ use crate::datafusion_engine::DataFusion;
 use crate::dialect::Millis;
 use crate::engine::Engine;
 use crate::source::ColdStorage;
-use crate::{duration, size};
+use crate::{duration, reference, size};
 
 /// How often the folder of queries is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -47,7 +48,7 @@ const TICK: Duration = Duration::from_millis(200);
 /// Run a folder of queries over the stream.
 ///
 /// Results are written to OUT/QUERY/dt=YYYY-MM-DD/rows.jsonl, a window's rows at once; figures
-/// to OUT/_status.json. A file that is added, changed or removed while this runs is taken up.
+/// to OUT/_status.json. A file of either folder that is added, changed or removed while this runs is taken up.
 #[derive(Clone, clap::Args)]
 pub struct Args {
     /// Directory of a `serve`, with its cold storage
@@ -56,7 +57,7 @@ pub struct Args {
     /// Folder of .sql files
     #[arg(long, value_name = "DIR")]
     queries: PathBuf,
-    /// Tables to join with: NAME.csv or NAME.parquet
+    /// Tables to join with: NAME.csv or NAME.parquet; taken up as queries are
     #[arg(long, value_name = "DIR")]
     reference: Option<PathBuf>,
     /// Where results go; `results` of --cold if not given
@@ -80,10 +81,16 @@ pub struct Args {
     /// End when all there is has been read, and every window is closed
     #[arg(long)]
     once: bool,
+    /// End when stdin does: so a parent that dies is not outlived
+    #[arg(long, conflicts_with = "once")]
+    while_stdin: bool,
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = stop_at_signals()?;
+    if args.while_stdin {
+        stop_with_stdin(stop.clone())?;
+    }
     // Again from what is committed, when rows were erased meanwhile.
     loop {
         if let Some(code) = run_until_wanted(&args, &stop)? {
@@ -95,10 +102,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// `None`: somebody waits to erase rows.
 fn run_until_wanted(args: &Args, stop: &AtomicBool) -> anyhow::Result<Option<ExitCode>> {
-    let mut engine = DataFusion::new(args.memory)?;
-    if let Some(dir) = &args.reference {
-        engine.load_references(dir)?;
-    }
+    let engine = DataFusion::new(args.memory)?;
     let out = args
         .out
         .clone()
@@ -129,6 +133,8 @@ fn run_until_wanted(args: &Args, stop: &AtomicBool) -> anyhow::Result<Option<Exi
         reader: Reader::start(Box::new(ColdStorage::new(&args.cold)))?,
         history: ColdStorage::new(&args.cold),
         refused: BTreeMap::new(),
+        references: None,
+        blind: false,
         began: Instant::now(),
         worked: Duration::ZERO,
         heard: None,
@@ -159,6 +165,10 @@ struct Run {
     signals: Option<signals::Folder>,
     /// Why files do not run, as they are.
     refused: BTreeMap<String, String>,
+    /// The files of --reference as they were at the last look.
+    references: Option<reference::Stamps>,
+    /// The folder of queries could not be read.
+    blind: bool,
     began: Instant,
     /// Time spent on what was read, without the waiting for it.
     worked: Duration,
@@ -235,11 +245,20 @@ impl Run {
 
     /// Takes up what changed in the folder.
     fn look(&mut self) -> anyhow::Result<()> {
-        let changes = self
-            .folder
-            .changes()
-            .with_context(|| format!("reading the folder {}", self.args.queries.display()))?;
         let first = !self.windows.started();
+        self.look_at_references();
+        let changes = match self.folder.changes() {
+            // It may be about to be replaced: what runs runs on.
+            Err(error) if !first => {
+                if !std::mem::replace(&mut self.blind, true) {
+                    tracing::error!(%error, "the folder {} cannot be read", self.args.queries.display());
+                }
+                return Ok(());
+            }
+            found => found
+                .with_context(|| format!("reading the folder {}", self.args.queries.display()))?,
+        };
+        self.blind = false;
         let mut changed = first;
         for change in changes {
             match change {
@@ -286,6 +305,33 @@ impl Run {
             self.reader.rewind(from, positions.collect(), projection);
         }
         Ok(())
+    }
+
+    /// Takes up tables that came or changed, and every query anew, because any may use them.
+    fn look_at_references(&mut self) {
+        let Some(dir) = &self.args.reference else {
+            return;
+        };
+        let found = reference::stamps(dir);
+        if self.references.as_ref() == Some(&found) {
+            return;
+        }
+        self.references = Some(found);
+        self.refused.retain(|name, _| !name.contains('.'));
+        match self.engine.load_references(dir) {
+            Ok(refused) => {
+                for (file, reason) in refused {
+                    tracing::error!("{reason}");
+                    self.refused.insert(file, reason.to_string());
+                }
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                self.refused
+                    .insert("--reference .".into(), error.to_string());
+            }
+        }
+        self.folder.forget();
     }
 
     /// Runs the slices that the watermark has passed, or all.
@@ -424,6 +470,18 @@ fn resident() -> Option<u64> {
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
+}
+
+fn stop_with_stdin(stop: Arc<AtomicBool>) -> anyhow::Result<()> {
+    let read = move || {
+        // What is said there is nobody's concern; an error is an end as well.
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        stop.store(true, Ordering::Relaxed);
+    };
+    std::thread::Builder::new()
+        .name("stdin".into())
+        .spawn(read)?;
+    Ok(())
 }
 
 /// True from the first SIGTERM or SIGINT on.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use crate::dialect::Refusal;
+use crate::reference::{Stamp, stamp};
 
 /// What a look at the folder found.
 pub enum Change {
@@ -32,15 +32,17 @@ pub struct Folder {
     files: BTreeMap<PathBuf, Stamp>,
 }
 
-/// What a file looked like.
-type Stamp = (Option<SystemTime>, u64);
-
 impl Folder {
     pub fn new(dir: &Path) -> Self {
         Folder {
             dir: dir.to_owned(),
             files: BTreeMap::new(),
         }
+    }
+
+    /// All files are new at the next look.
+    pub fn forget(&mut self) {
+        self.files.values_mut().for_each(|stamp| stamp.0 = u64::MAX);
     }
 
     /// What changed since the last look.
@@ -56,10 +58,9 @@ impl Folder {
             if file.extension().is_none_or(|kind| kind != "sql") {
                 continue;
             }
-            let Ok(meta) = fs::metadata(&file) else {
+            let Ok(stamp) = stamp(&file) else {
                 continue;
             };
-            let stamp = (meta.modified().ok(), meta.len());
             if self.files.get(&file) != Some(&stamp) {
                 changes.push(change(&file));
             }
@@ -91,7 +92,11 @@ fn change(file: &Path) -> Change {
         return Change::Unusable { name, file, reason };
     }
     match fs::read_to_string(&file) {
-        Ok(text) => Change::Text { name, file, text },
+        Ok(text) => {
+            // Which editors on Windows put first.
+            let text = text.trim_start_matches('\u{feff}').to_owned();
+            Change::Text { name, file, text }
+        }
         Err(error) => Change::Unusable {
             name,
             file,

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use datafusion::arrow::array::{RecordBatch, UInt32Array};
+use datafusion::arrow::array::{AsArray, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::{concat_batches, take_record_batch};
+use datafusion::arrow::datatypes::TimestampMillisecondType;
 use datafusion::arrow::json::WriterBuilder;
 use datafusion::arrow::json::writer::LineDelimited;
 
@@ -20,8 +21,11 @@ use crate::source::EventSource;
 
 /// Results that wait for a commit, at most.
 const PENDING: usize = 8 << 20;
-/// An event later than this after the machine's clock has a wrong time.
+/// An event later than this after the clock has a wrong time.
 const AHEAD: Millis = 3_600_000;
+/// Events that tell whose clock is wrong, at most; before there are any, this machine's is right.
+const WITNESSES: u64 = 2_000;
+const TRUST: u64 = 200;
 /// Slices are run again when no late event has come for so long …
 const SETTLED: Duration = Duration::from_secs(5);
 /// … or after this.
@@ -71,6 +75,14 @@ impl Running {
     /// The rows of a slice as JSON objects, each left open at its end.
     fn rows(&self, events: Vec<RecordBatch>, end: Millis) -> Result<Vec<String>, EngineError> {
         let results = self.prepared.run(events, end)?;
+        // By it a restatement is found: it can only be what it says it is.
+        if let Some(column) = results.column_by_name("window_end")
+            && let Some(times) = column.as_primitive_opt::<TimestampMillisecondType>()
+            && times.iter().any(|time| time != Some(end))
+        {
+            let reason = "its column window_end is not the end of the window: name it otherwise";
+            return Err(EngineError::Query(reason.into()));
+        }
         let wrong = |error: &dyn std::fmt::Display| EngineError::Query(error.to_string());
         let mut text = Vec::new();
         let builder = WriterBuilder::new()
@@ -97,8 +109,39 @@ impl Running {
     }
 }
 
+/// What time it is, which no event may say alone: one host whose clock is fast would close the
+/// windows of all others. Unless most of what arrives is later than this machine's clock: then
+/// that one is slow, or an exam is replayed faster than it was.
+#[derive(Default)]
+struct Clock {
+    events: u64,
+    ahead: u64,
+}
+
+impl Clock {
+    /// Takes note of some events, and tells the time.
+    fn now(&mut self, times: impl Iterator<Item = Millis>, latest: Option<Millis>) -> Millis {
+        let machine = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let machine = machine.as_millis() as Millis;
+        for ts in times {
+            self.events += 1;
+            self.ahead += u64::from(ts > machine);
+        }
+        if self.events > WITNESSES {
+            (self.events, self.ahead) = (self.events / 2, self.ahead / 2);
+        }
+        match latest {
+            Some(latest) if self.ahead * 2 > self.events + TRUST => machine.max(latest),
+            _ => machine,
+        }
+    }
+}
+
 pub struct Windows {
     settings: Settings,
+    clock: Clock,
     queries: BTreeMap<String, Running>,
     buffer: Buffer,
     /// Events before this are not kept any more.
@@ -115,6 +158,7 @@ impl Windows {
     pub fn new(settings: Settings) -> Self {
         Windows {
             settings,
+            clock: Clock::default(),
             queries: BTreeMap::new(),
             buffer: Buffer::default(),
             from: Millis::MIN,
@@ -217,10 +261,9 @@ impl Windows {
         output: &mut Output,
     ) -> anyhow::Result<()> {
         let counted = self.counted.get(&*read.part).copied().unwrap_or(0);
-        let clock = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let limit = clock.as_millis() as Millis + AHEAD;
+        let times = read.pieces.iter().flat_map(|(_, rows)| &rows.ts).copied();
+        let clock = self.clock.now(times, checkpoint.latest);
+        let limit = clock + AHEAD;
         let open: Vec<(String, Shape, Millis)> = self
             .queries
             .values()
@@ -312,7 +355,8 @@ impl Windows {
         checkpoint.latest = latest;
         if let Some(latest) = latest {
             let reached = read.behind.map_or(latest, |behind| behind.min(latest));
-            self.advance(reached - self.settings.lateness, checkpoint);
+            let clock = self.clock.now([].into_iter(), Some(latest));
+            self.advance(reached.min(clock) - self.settings.lateness, checkpoint);
         }
         Ok(())
     }
@@ -321,7 +365,9 @@ impl Windows {
     pub fn idle(&mut self, silence: Option<Duration>, checkpoint: &mut Checkpoint) {
         if let Some(latest) = checkpoint.latest {
             let silence = silence.map_or(0, |silence| silence.as_millis() as Millis);
-            self.advance(latest + silence - self.settings.lateness, checkpoint);
+            let clock = self.clock.now([].into_iter(), Some(latest + silence));
+            let reached = (latest + silence).min(clock);
+            self.advance(reached - self.settings.lateness, checkpoint);
         }
     }
 
@@ -457,8 +503,14 @@ impl Windows {
                 .take_while(|end| shape.needs(*end).1 <= to)
                 .collect();
             let to = shape.needs(ends.last().copied().unwrap_or(first)).1;
-            let events = read_again(history, &query.projection, from, to)
-                .context("reading cold storage again for late events")?;
+            let events = match read_again(history, &query.projection, from, to) {
+                Err(error) if !now => {
+                    tracing::warn!("late events wait: reading cold storage again: {error:#}");
+                    self.late = Some((Instant::now(), Instant::now()));
+                    return Ok(false);
+                }
+                read => read.context("reading cold storage again for late events")?,
+            };
             let ts = times(&events);
             for end in ends {
                 let (from, to) = shape.needs(end);

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::lines::Sorter;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Shows};
 use super::sigv4::Key;
 use super::streams::{Stream, Streams, is_name};
 use super::writer::{Group, Work};
@@ -46,7 +46,7 @@ pub struct Api {
     pub writer: mpsc::UnboundedSender<Work>,
     pub key: Option<Key>,
     pub metrics: Arc<Metrics>,
-    pub folds: bool,
+    pub shows: Shows,
     memory: Semaphore,
 }
 
@@ -155,7 +155,7 @@ impl Api {
         writer: mpsc::UnboundedSender<Work>,
         key: Option<Key>,
         metrics: Arc<Metrics>,
-        folds: bool,
+        shows: Shows,
     ) -> Self {
         let memory = Semaphore::new(BODIES_BYTES);
         Api {
@@ -163,7 +163,7 @@ impl Api {
             writer,
             key,
             metrics,
-            folds,
+            shows,
             memory,
         }
     }
@@ -176,9 +176,11 @@ impl Api {
         };
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/") => {}
-            (&Method::GET, "/health") => return text(StatusCode::OK, "ok\n".into()),
+            (&Method::GET, "/health") => {
+                return text(StatusCode::OK, self.metrics.health(self.shows));
+            }
             (&Method::GET, "/metrics") => {
-                return text(StatusCode::OK, self.metrics.prometheus(self.folds));
+                return text(StatusCode::OK, self.metrics.prometheus(self.shows));
             }
             _ => return text(StatusCode::NOT_FOUND, "POST / is the Firehose API\n".into()),
         }

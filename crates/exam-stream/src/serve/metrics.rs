@@ -29,6 +29,16 @@ pub struct Metrics {
     pub fold_pending: Counter,
     /// Milliseconds since `began` at which everything committed before was folded.
     caught_up: AtomicU64,
+    /// 1 while exam-analyse runs.
+    pub analysis_runs: Counter,
+    pub analysis_ends: Counter,
+}
+
+/// What this `serve` does besides storing, and has figures of.
+#[derive(Clone, Copy)]
+pub struct Shows {
+    pub fold: bool,
+    pub analysis: bool,
 }
 
 #[derive(Default)]
@@ -89,6 +99,8 @@ impl Default for Metrics {
             malformed: Counter::default(),
             fold_pending: Counter::default(),
             caught_up: AtomicU64::new(0),
+            analysis_runs: Counter::default(),
+            analysis_ends: Counter::default(),
         }
     }
 }
@@ -108,7 +120,17 @@ impl Metrics {
         }
     }
 
-    pub fn prometheus(&self, with_fold: bool) -> String {
+    /// Analysis that does not run is told and no reason to send records elsewhere.
+    pub fn health(&self, shows: Shows) -> String {
+        let analysis = match (shows.analysis, self.analysis_runs.get()) {
+            (false, _) => "",
+            (true, 0) => "analysis: down\n",
+            (true, _) => "analysis: running\n",
+        };
+        format!("ok\n{analysis}")
+    }
+
+    pub fn prometheus(&self, shows: Shows) -> String {
         let mut text = String::new();
         let mut one = |name: &str, kind: &str, help: &str, value: f64| {
             let _ = write!(
@@ -179,7 +201,7 @@ impl Metrics {
         for (name, help, gauge) in gauges {
             one(name, "gauge", help, gauge.get() as f64);
         }
-        if with_fold {
+        if shows.fold {
             let counters = [
                 (
                     "folded_total",
@@ -218,6 +240,16 @@ impl Metrics {
                 "gauge",
                 "Age, at most, of the oldest line not folded",
                 lag,
+            );
+        }
+        if shows.analysis {
+            let runs = self.analysis_runs.get() as f64;
+            one("analysis_up", "gauge", "1 while exam-analyse runs", runs);
+            one(
+                "analysis_ends_total",
+                "counter",
+                "Times exam-analyse ended by itself, or did not start",
+                self.analysis_ends.get() as f64,
             );
         }
         text

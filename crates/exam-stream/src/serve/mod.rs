@@ -5,6 +5,7 @@
 //! follows cold storage ([`Follower`]). It refuses to be more: no buffering hints,
 //! no transformation, no other destinations.
 
+mod analyse;
 mod api;
 mod close;
 mod follow;
@@ -33,10 +34,11 @@ use rustix::process::umask;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, watch};
 
+use self::analyse::Analysis;
 use self::api::Api;
 use self::close::Closer;
 use self::follow::Follower;
-use self::metrics::Metrics;
+use self::metrics::{Metrics, Shows};
 use self::sigv4::Key;
 use self::streams::{Streams, is_name};
 use self::writer::{Committed, Writer};
@@ -82,6 +84,15 @@ pub struct Args {
     /// Size in MiB at which a file of cold storage is ended (and compressed) and the next begun
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     part_mib: u64,
+    /// Folder of .sql files: has exam-analyse run them over what arrives, while this serves
+    #[arg(long, env = "EXAM_STREAM_ANALYSE", value_name = "QUERIES")]
+    analyse: Option<PathBuf>,
+    /// Tables for these queries: NAME.csv or NAME.parquet
+    #[arg(long, value_name = "DIR", requires = "analyse")]
+    analyse_reference: Option<PathBuf>,
+    /// The program exam-analyse, if it lies neither beside this one nor on the PATH
+    #[arg(long, value_name = "FILE", requires = "analyse")]
+    analyse_program: Option<PathBuf>,
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -137,19 +148,42 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let writer = start("writer", move || writer.run(queue));
     // Not waited for in the end: what it leaves undone is done at the next start.
     start("close", move || closer.run())?;
+    let analysis = args.analyse.clone().map(|queries| Analysis {
+        program: args
+            .analyse_program
+            .clone()
+            .unwrap_or_else(analyse::program),
+        dir: dir.clone(),
+        queries,
+        reference: args.analyse_reference.clone(),
+        state: args.state.clone(),
+    });
+    let analyses = analysis.is_some();
+    let (end_analysis, analysis_ended) = std::sync::mpsc::channel();
+    let analysis = analysis.map(|analysis| {
+        let metrics = metrics.clone();
+        start("analyse", move || analysis.run(&analysis_ended, &metrics))
+    });
 
-    let folds = args.state.is_some();
-    let api = Arc::new(Api::new(streams, work, key, metrics, folds));
+    let shows = Shows {
+        fold: args.state.is_some(),
+        analysis: analyses,
+    };
+    let api = Arc::new(Api::new(streams, work, key, metrics, shows));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let served = runtime.block_on(serve(args.listen, api));
+    drop(end_analysis);
     // Ends the last connections, and with them the last senders to the writer.
     runtime.shutdown_timeout(Duration::from_secs(1));
     let _ = writer?.join();
     let _ = stop.send(true);
     if let Some(follower) = follower {
         let _ = follower?.join();
+    }
+    if let Some(analysis) = analysis {
+        let _ = analysis?.join();
     }
     served.map(|()| ExitCode::SUCCESS)
 }
