@@ -68,17 +68,14 @@ async fn whatever_the_bytes_are_they_come_back_and_only_records_are_folded() {
     let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::best());
     gzip.write_all(&blob(&lines)).unwrap();
     let gzip = gzip.finish().unwrap();
-    let mut long = line(1, 1, 1, &"x".repeat(MAX_RECORD));
-    long.push(b'\n');
     let dead = [
         lines[40].replace(b"\"v\":1", b"\"v\":1,\0"),
         lines[41].replace(b"3.14159", b"\xC3\x28"),
         [&lines[42][..], &lines[43][..]].concat(),
         b"\xEF\xBB\xBF{}".to_vec(),
-        b"[]".to_vec(),
         b"\0\0\0\0".to_vec(),
     ];
-    let blobs = [windows.clone(), unended, gzip, long, blob(&dead)];
+    let blobs = [windows, unended, gzip, blob(&dead)];
     let answer = world.lambda.answer(&firehose(&blobs)).await;
     assert_given_back(&answer, &blobs);
 
@@ -92,12 +89,11 @@ async fn whatever_the_bytes_are_they_come_back_and_only_records_are_folded() {
     let of = |n: usize| letters.iter().filter(move |l| l["record"] == record_id(n));
     assert_eq!((of(0).count(), of(1).count()), (0, 0));
     assert!(of(2).count() >= 1);
-    assert_eq!(of(3).next().unwrap()["line"], 1);
     let bytes = |letter: &Value| {
         let bytes = letter["bytes"].as_str().unwrap();
         base64_simd::STANDARD.decode_to_vec(bytes).unwrap()
     };
-    assert_eq!(of(4).map(bytes).collect::<Vec<_>>(), dead);
+    assert_eq!(of(3).map(bytes).collect::<Vec<_>>(), dead);
 }
 
 trait Replace {
