@@ -27,6 +27,6 @@ defined('MOODLE_INTERNAL') || die();
 $plugin->component = 'local_examstream';
 $plugin->version = 2026112800;
 $plugin->requires = 2024100700;
-$plugin->supported = [405, 501];
+$plugin->supported = [405, 503];
 $plugin->maturity = MATURITY_BETA;
 $plugin->release = '0.1.0';
