@@ -173,17 +173,9 @@ async fn writers_at_the_same_time_leave_what_one_of_them_alone_would() {
 #[tokio::test]
 async fn what_is_wrong_is_told_apart() {
     let Some(moto) = moto::url() else { return };
-    let store = table(moto, "errors").await;
     let missing = open(&url(moto, "no-such-table"), options()).unwrap();
     let error = missing.read(&AttemptKey::new("s", 1)).await.unwrap_err();
     assert!(matches!(error, StateError::Url(_)), "{error:?}");
-
-    // 256 KiB of a record, and as much again in the order of its register.
-    let page = "p".repeat(150_000);
-    let text = "x".repeat(110_000);
-    let line = answer(1, 1, 1, &text).replace("\"page\":\"p\"", &format!("\"page\":\"{page}\""));
-    let error = store.fold(&batch([&line])).await.unwrap_err();
-    assert!(matches!(error, StateError::Refused(_)), "{error:?}");
 
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = format!("http://{}", closed.local_addr().unwrap());
