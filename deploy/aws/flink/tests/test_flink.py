@@ -245,7 +245,10 @@ class Shipped(unittest.TestCase):
 
         run = subprocess.run([ANALYSE, 'run', '--cold', directory / 'server', '--queries', SHIPPED, '--out', directory / 'results', '--once'],
                              capture_output=True, text=True)
-        self.assertEqual(run.returncode, 0, run.stderr)
+        # It refuses the same ones, and says so in the end as well.
+        status = json.loads((directory / 'results/_status.json').read_text())
+        self.assertEqual(sorted(status['refused']), sorted(name for name, _ in refused), run.stderr)
+        self.assertEqual(run.returncode, int(bool(refused)), run.stderr)
         embedded = {}
         for file in sorted((directory / 'results').glob('[!_]*/dt=*/rows.jsonl')):
             embedded.setdefault(file.parts[-3], []).extend(map(json.loads, file.read_text().splitlines()))
