@@ -4,8 +4,9 @@
 #   run.sh packages                  the Debian packages the rest needs
 #   run.sh find                      where Moodle is; fetches it if it is nowhere
 #   run.sh moodle                    serve the course Maths competition until Ctrl-C
-#   run.sh test [full]               PHPUnit, then the browser tests (full: the long ones
-#                                    too, and core's own quiz suite with and without us)
+#   run.sh test [phpunit|browser] [full]
+#                                    PHPUnit, then the browser tests, or one of them (full: the
+#                                    long ones too, and core's own quiz suite with and without us)
 #   run.sh browser [full|FILE...]    the browser tests alone, or some of them
 #   run.sh bench-door                what one request costs, against core's autosave
 #   run.sh bench-board               what twenty live boards cost, with 2,000 students
@@ -87,14 +88,19 @@ TEXT
     done
     ;;
 test)
+    full='' only=''
+    for word; do case $word in full) full=full ;; *) only=$word ;; esac; done
     begin
     summary=
-    es_suite 'PHPUnit of the plugin' phpunit.log es_phpunit --testsuite local_examstream_testsuite
-    if [ "${1:-}" = full ]; then
-        es_suite "core's mod_quiz, same without us" core.log es_compare_core
+    if [ "$only" != browser ]; then
+        es_suite 'PHPUnit of the plugin' phpunit.log es_phpunit --testsuite local_examstream_testsuite
+        [ -z "$full" ] || es_suite "core's mod_quiz, same without us" core.log es_compare_core
     fi
-    serve_site
-    es_suite 'browser' browser.log es_browser "$@"
+    if [ "$only" != phpunit ]; then
+        serve_site
+        # shellcheck disable=SC2086 # nothing or one word
+        es_suite 'browser' browser.log es_browser $full
+    fi
     printf '\n%s' "$summary"
     case $summary in *FAILED*) exit 1 ;; esac
     ;;
