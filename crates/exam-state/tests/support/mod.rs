@@ -570,11 +570,10 @@ async fn keeps_nothing_of_an_erased_attempt(store: &dyn StateStore, turns: i64) 
     }
     let mut found = Vec::new();
     store
-        .scan(&mut |key, registers| match key.who {
-            Who::Attempt(number @ 57_000..58_000) => {
+        .scan(&mut |key, registers| {
+            if let Who::Attempt(number @ 57_000..58_000) = key.who {
                 found.push((number % 1000, registers.is_erased()))
             }
-            _ => {}
         })
         .await
         .unwrap();
