@@ -29,8 +29,7 @@ use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenize
 /// The rows of a window, with its bounds as columns, continuously.
 pub const WINDOW: &str = "events_of_window";
 
-/// Milliseconds.
-pub type Millis = i64;
+pub use exam_events::Millis;
 
 /// Which rows one run of a query needs, and which of its results are that run's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

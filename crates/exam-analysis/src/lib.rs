@@ -2,11 +2,9 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`events`] | the table `events`: its columns, lines to rows |
 //! | [`dialect`] | what Flink's SQL and ours share, and what a query means on a stream |
 //! | [`engine`] | what is needed of an SQL engine; [`datafusion_engine`] is the one there is |
 //! | [`source`] | where events come from: cold storage, followed |
-//! | [`buffer`] | the events that windows may still need |
 //! | [`cold_table`] | all of cold storage as a table |
 //! | [`run`] | `exam-analyse run`: watermarks, windows, restatement, results |
 //! | [`query`] | `exam-analyse query`: one SELECT over cold storage |
@@ -15,19 +13,22 @@
 //! | [`report`] | `exam-analyse report`: an exam as a page |
 //! | [`similarity`] | `exam-analyse similarity`: answers that are alike |
 //!
+//! The table `events` is [`exam_events`]: every event passes it, so it is compiled apart.
+//!
 //! `docs/sql.md` is the page for those who write queries.
 
 use std::time::Duration;
 
-pub mod buffer;
+use exam_events::{buffer, table as events};
+
 pub mod cold_table;
 pub mod compact;
 pub mod datafusion_engine;
 pub mod dialect;
 pub mod engine;
 pub mod erase;
-pub mod events;
 mod functions;
+mod json;
 mod key;
 pub mod query;
 mod reference;

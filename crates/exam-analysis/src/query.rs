@@ -10,8 +10,6 @@ use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::csv::WriterBuilder as CsvBuilder;
-use datafusion::arrow::json::WriterBuilder as JsonBuilder;
-use datafusion::arrow::json::writer::LineDelimited;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use futures_util::StreamExt;
 use parquet::arrow::ArrowWriter;
@@ -22,6 +20,7 @@ use crate::cold_table::ColdTable;
 use crate::datafusion_engine::DataFusion;
 use crate::dialect::Mode;
 use crate::engine::Engine;
+use crate::json::{TIME_FORMAT, write_lines};
 use crate::size;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,8 +56,6 @@ pub struct Args {
     #[arg(long, default_value = "1G", value_parser = size)]
     memory: usize,
 }
-
-const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.format == Format::Parquet && args.output.is_none() {
@@ -159,13 +156,7 @@ impl Sink {
                 let builder = builder.with_timestamp_format(TIME_FORMAT.into());
                 builder.build(&mut *out).write(&batch)?;
             }
-            Sink::Json(out) => {
-                let builder = JsonBuilder::new().with_explicit_nulls(true);
-                let builder = builder.with_timestamp_format(TIME_FORMAT.into());
-                let mut writer = builder.build::<_, LineDelimited>(&mut *out);
-                writer.write(&batch)?;
-                writer.finish()?;
-            }
+            Sink::Json(out) => write_lines(&batch, out)?,
             Sink::Parquet(writer) => writer.write(&batch)?,
         }
         Ok(())

@@ -151,12 +151,17 @@ pub(crate) fn member_at(path: &Path, from: u64, out: &mut Vec<u8>) -> Result<boo
     }
 }
 
-fn read_plain(file: &File, from: u64, end: u64, lines: &mut Vec<u8>) -> io::Result<()> {
+fn read_plain(mut file: &File, from: u64, end: u64, lines: &mut Vec<u8>) -> io::Result<()> {
     let rest = end.saturating_sub(from);
     let mut size = MEMBER as u64;
     loop {
-        lines.resize(rest.min(size) as usize, 0);
-        file.read_exact_at(lines, from)?;
+        let wanted = rest.min(size);
+        lines.clear();
+        lines.reserve(wanted as usize);
+        file.seek(SeekFrom::Start(from))?;
+        if (file.take(wanted).read_to_end(lines)? as u64) < wanted {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         if let Some(last) = memchr::memrchr(b'\n', lines) {
             lines.truncate(last + 1);
             return Ok(());

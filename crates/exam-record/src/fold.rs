@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::json::{members, string_bytes};
 use crate::key::{AttemptKey, escape};
 use crate::order::Order;
-use crate::record::{Bare, ERASED, Ids, Malformed, Parsed, Record, hex, lifecycle_rank, parse};
+use crate::record::{Bare, ERASED, Ids, Malformed, Parsed, Record, lifecycle_rank, parse};
 use crate::registers;
 
 /// One write to one register. Whether the greatest or the least wins is the register's, see
@@ -77,18 +77,18 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
                 let answered = record.status == Some(1);
                 if answered {
                     let first = digest.clone().into_bytes();
-                    ops.push(op(format!("f/{slot}/{qa}"), order.clone(), first));
+                    ops.push(op(of_slot('f', slot, qa), order.clone(), first));
                 }
                 let mut value = Vec::with_capacity(record.line.len() + SUMMARY);
                 value.extend_from_slice(record.line);
                 value.extend([answered, flagged].map(|is| b'0' + u8::from(is)));
                 value.extend_from_slice(digest.as_bytes());
-                ops.push(op(format!("a/{slot}/{qa}"), order, value));
+                ops.push(op(of_slot('a', slot, qa), order, value));
             }
         }
         "saved" => {
             for (slot, qa) in &record.slots {
-                ops.push(op(format!("s/{slot}/{qa}"), order.clone(), &b""[..]));
+                ops.push(op(of_slot('s', *slot, *qa), order.clone(), &b""[..]));
             }
         }
         "help" => {
@@ -152,6 +152,17 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
     }
 }
 
+/// The name of a slot's register.
+fn of_slot(kind: char, slot: u32, qa: i64) -> String {
+    let mut field = String::with_capacity(24);
+    field.push(kind);
+    field.push('/');
+    field.push_str(itoa::Buffer::new().format(slot));
+    field.push('/');
+    field.push_str(itoa::Buffer::new().format(qa));
+    field
+}
+
 fn fold_bare(bare: Bare<'_>) -> Folded<'_> {
     let mut ops = vec![op(
         "w",
@@ -180,8 +191,10 @@ fn ids_value(ids: &Ids) -> Option<(u64, String)> {
     ];
     for (name, id) in members {
         if let Some(id) = id {
-            let comma = if known == 0 { "" } else { "," };
-            let _ = write!(value, r#"{comma}"{name}":{id}"#);
+            value.push_str(if known == 0 { "\"" } else { ",\"" });
+            value.push_str(name);
+            value.push_str("\":");
+            value.push_str(itoa::Buffer::new().format(id));
             known += 1;
         }
     }
@@ -223,5 +236,5 @@ fn entered(fields: &[u8]) -> (String, bool) {
             }
         }
     }
-    (hex(&hash.finalize()[..DIGEST / 2]), flagged)
+    (hex::encode(&hash.finalize()[..DIGEST / 2]), flagged)
 }

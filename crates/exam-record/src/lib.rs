@@ -58,7 +58,8 @@ pub use json::{
 pub use key::{AttemptKey, Who};
 pub use order::Order;
 pub use record::{
-    Bare, Help, Ids, MAX_NAME, MAX_SLOT, Malformed, Origin, Parsed, Record, STEPS, Signal, parse,
+    Bare, Help, Ids, MAX_NAME, MAX_SLOT, Malformed, Origin, Parsed, Record, STEPS, Signal, micros,
+    parse,
 };
 pub use registers::{Join, Registers};
 pub use view::{AttemptView, Device, HelpStep, Lifecycle, SignalView, SlotView, UseOfDevices};

@@ -36,6 +36,7 @@ use self::window::{Running, Windows};
 use crate::datafusion_engine::DataFusion;
 use crate::dialect::Millis;
 use crate::engine::Engine;
+use crate::json::time;
 use crate::source::ColdStorage;
 use crate::{duration, reference, size};
 
@@ -418,7 +419,7 @@ impl Run {
                 .cloned()
                 .unwrap_or_default();
             Query {
-                closed: progress.closed.map(output::time),
+                closed: progress.closed.map(time),
                 windows: progress.windows,
                 rows: progress.rows,
                 late: progress.late,
@@ -436,8 +437,8 @@ impl Run {
         }
         let (buffered_events, buffered_bytes, forced) = self.windows.memory();
         let status = Status {
-            watermark: checkpoint.watermark.map(output::time),
-            latest_event: checkpoint.latest.map(output::time),
+            watermark: checkpoint.watermark.map(time),
+            latest_event: checkpoint.latest.map(time),
             counts: checkpoint.counts,
             buffered_events,
             buffered_bytes,

@@ -3,7 +3,8 @@
 //! ```text
 //! OUT/<query>/dt=YYYY-MM-DD/rows.jsonl   results, by the date of the window's end
 //! OUT/_late/dt=YYYY-MM-DD/rows.jsonl     events that came too late for a window
-//! OUT/_checkpoint.json                   how far every query is, and the last commit
+//! OUT/_checkpoint                        how far every query is: a line of JSON, then the last
+//!                                        commit's bytes, file by file
 //! OUT/_status.json                       figures, for people and monitoring
 //! OUT/_lock                              held by the one writer
 //! OUT/_erasing                           held by who erases rows, or waits for the writer to let go
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dialect::Millis;
 use crate::events::Skipped;
+use crate::json::time;
 
 /// What a restart needs to know.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -80,8 +82,26 @@ pub struct Counts {
 struct Append {
     file: String,
     offset: u64,
+    bytes: usize,
+    /// Stands behind the checkpoint's line.
+    #[serde(skip)]
     text: String,
 }
+
+impl Checkpoint {
+    fn of(text: &str) -> Result<Self, String> {
+        let (line, mut rest) = text.split_once('\n').unwrap_or((text, ""));
+        let mut checkpoint: Checkpoint = serde_json::from_str(line).map_err(|e| e.to_string())?;
+        for append in &mut checkpoint.appends {
+            let split = rest.split_at_checked(append.bytes);
+            let (text, after) = split.ok_or("the commit behind it is cut short")?;
+            (append.text, rest) = (text.to_owned(), after);
+        }
+        Ok(checkpoint)
+    }
+}
+
+const CHECKPOINT: &str = "_checkpoint";
 
 pub struct Output {
     dir: PathBuf,
@@ -133,12 +153,11 @@ impl Output {
             pending_bytes: 0,
             signals: Vec::new(),
         };
-        let path = dir.join("_checkpoint.json");
-        let checkpoint = match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|e| OutputError::Checkpoint {
-                path,
-                reason: e.to_string(),
-            })?,
+        let path = dir.join(CHECKPOINT);
+        let checkpoint = match fs::read_to_string(&path) {
+            Ok(text) => {
+                Checkpoint::of(&text).map_err(|reason| OutputError::Checkpoint { path, reason })?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Checkpoint::default(),
             Err(error) => return Err(OutputError::Write { path, error }),
         };
@@ -181,16 +200,29 @@ impl Output {
                 Ok(meta) => meta.len(),
                 Err(_) => 0,
             };
-            appends.push(Append { file, offset, text });
+            let bytes = text.len();
+            appends.push(Append {
+                file,
+                offset,
+                bytes,
+                text,
+            });
         }
         checkpoint.appends = appends;
         checkpoint.signals = std::mem::take(&mut self.signals);
         self.pending_bytes = 0;
-        let text = serde_json::to_vec(checkpoint).unwrap_or_default();
-        self.replace("_checkpoint.json", &text, true)?;
+        self.save(checkpoint)?;
         self.append(&checkpoint.appends)?;
         checkpoint.appends = Vec::new();
         Ok(std::mem::take(&mut checkpoint.signals))
+    }
+
+    fn save(&self, checkpoint: &Checkpoint) -> Result<(), OutputError> {
+        let mut line = serde_json::to_vec(checkpoint).unwrap_or_default();
+        line.push(b'\n');
+        let texts = checkpoint.appends.iter().map(|a| a.text.as_bytes());
+        let parts: Vec<&[u8]> = [&line[..]].into_iter().chain(texts).collect();
+        self.replace(CHECKPOINT, &parts, true)
     }
 
     fn append(&self, appends: &[Append]) -> Result<(), OutputError> {
@@ -212,15 +244,17 @@ impl Output {
 
     /// Figures, for people.
     pub fn status(&self, text: &[u8]) -> Result<(), OutputError> {
-        self.replace("_status.json", text, false)
+        self.replace("_status.json", &[text], false)
     }
 
-    fn replace(&self, name: &str, text: &[u8], durably: bool) -> Result<(), OutputError> {
+    fn replace(&self, name: &str, parts: &[&[u8]], durably: bool) -> Result<(), OutputError> {
         let path = self.dir.join(name);
         let write = || -> io::Result<()> {
             let new = self.dir.join(format!("{name}.tmp"));
             let mut file = File::create(&new)?;
-            file.write_all(text)?;
+            for part in parts {
+                file.write_all(part)?;
+            }
             if durably {
                 file.sync_all()?;
             }
@@ -280,7 +314,7 @@ pub fn erase(dir: &Path, whose: &Erasure, dry_run: bool) -> anyhow::Result<Erase
     locked(&erasing, FlockOperation::LockExclusive)?;
     let lock = File::create(dir.join("_lock"))?;
     locked(&lock, FlockOperation::LockExclusive)?;
-    let path = dir.join("_checkpoint.json");
+    let path = dir.join(CHECKPOINT);
     if !dry_run && path.exists() {
         // The last commit holds rows too. It is finished, then forgotten but for others' signals.
         let (output, mut checkpoint) =
@@ -288,7 +322,7 @@ pub fn erase(dir: &Path, whose: &Erasure, dry_run: bool) -> anyhow::Result<Erase
         checkpoint.appends = Vec::new();
         let others = |signal: &String| !whose.has_line(signal.as_bytes());
         checkpoint.signals.retain(others);
-        output.replace("_checkpoint.json", &serde_json::to_vec(&checkpoint)?, true)?;
+        output.save(&checkpoint)?;
     }
     let mut done = Erased::default();
     for query in fs::read_dir(dir)? {
@@ -397,9 +431,12 @@ const EMPTY: &str = ",\"empty\":true";
 
 /// The lines of a slice: each row with its revision. Restated, a slice without rows says so.
 pub fn lines(rows: &[String], end: Millis, revision: u64) -> String {
-    let mut text = String::new();
+    let rest = format!("{REVISION}{revision}}}\n");
+    let length = |row: &String| row.len() + rest.len();
+    let mut text = String::with_capacity(rows.iter().map(length).sum());
     for row in rows {
-        text.push_str(&format!("{row}{REVISION}{revision}}}\n"));
+        text.push_str(row);
+        text.push_str(&rest);
     }
     if rows.is_empty() && revision > 0 {
         let end = time(end);
@@ -412,15 +449,6 @@ pub fn lines(rows: &[String], end: Millis, revision: u64) -> String {
 
 fn file_of(name: &str, at: Millis) -> String {
     format!("{name}/dt={}/rows.jsonl", &time(at)[..10])
-}
-
-/// `2026-01-02T03:04:05.678Z`.
-pub fn time(at: Millis) -> String {
-    let time = datafusion::arrow::temporal_conversions::timestamp_ms_to_datetime(at);
-    time.map_or_else(
-        || "0000-00-00".into(),
-        |t| t.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
-    )
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use exam_state::{FoldBatch, StateStore};
 use serde_json::value::RawValue;
 
-use super::output::time;
 use crate::dialect::Millis;
+use crate::json::time;
 
 const LIMIT: usize = 200_000;
 const BATCH: usize = 2_000;

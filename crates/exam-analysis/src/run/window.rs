@@ -7,16 +7,15 @@ use anyhow::Context;
 use datafusion::arrow::array::{AsArray, RecordBatch, UInt32Array};
 use datafusion::arrow::compute::{concat_batches, take_record_batch};
 use datafusion::arrow::datatypes::TimestampMillisecondType;
-use datafusion::arrow::json::WriterBuilder;
-use datafusion::arrow::json::writer::LineDelimited;
 
-use super::output::{Checkpoint, Output, Progress, lines, time};
+use super::output::{Checkpoint, Output, Progress, lines};
 use super::reader::Read;
 use super::signals;
 use crate::buffer::{Buffer, PANE, sorted, times};
 use crate::dialect::{Millis, Shape};
 use crate::engine::{EngineError, Prepared};
 use crate::events::{self, Projection, TIME};
+use crate::json::{time, write_lines};
 use crate::source::EventSource;
 
 /// Results that wait for a commit, at most.
@@ -85,13 +84,7 @@ impl Running {
         }
         let wrong = |error: &dyn std::fmt::Display| EngineError::Query(error.to_string());
         let mut text = Vec::new();
-        let builder = WriterBuilder::new()
-            .with_explicit_nulls(true)
-            .with_timestamp_format("%Y-%m-%dT%H:%M:%S%.3fZ".into());
-        let mut writer = builder.build::<_, LineDelimited>(&mut text);
-        writer.write(&results).map_err(|e| wrong(&e))?;
-        writer.finish().map_err(|e| wrong(&e))?;
-        drop(writer);
+        write_lines(&results, &mut text).map_err(|e| wrong(&e))?;
         let text = String::from_utf8(text).map_err(|e| wrong(&e))?;
         let named = results
             .schema()

@@ -9,12 +9,12 @@ use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 use std::thread;
 
-use datafusion::arrow::array::{
+use arrow::array::{
     ArrayRef, BooleanBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
     TimestampMillisecondBuilder, UInt64Array,
 };
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use exam_record::{members, string_bytes};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use exam_record::{members, micros, string_bytes};
 use foldhash::quality::FixedState;
 use sha2::{Digest, Sha256};
 use std::hash::BuildHasher;
@@ -278,7 +278,7 @@ fn read_piece(text: &[u8], projection: &Projection) -> Rows {
         };
         let id = id(&raw, line);
         ts.push(time);
-        ids.push(hash(id.as_bytes()));
+        ids.push(hash(&id));
         lines.push((from as u32, (end - from) as u32));
         for column in &mut columns {
             column.push(&raw, line, time, &id);
@@ -361,16 +361,22 @@ fn event_time(raw: &Raw<'_>) -> Option<i64> {
     millis(raw[Member::Ts as usize].or(other)?)
 }
 
-fn id<'a>(raw: &Raw<'a>, line: &[u8]) -> Cow<'a, str> {
-    raw[Member::Id as usize].and_then(text).unwrap_or_else(|| {
-        let digest = Sha256::digest(line);
-        Cow::Owned(
-            digest[..16]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-        )
-    })
+/// The record's id, which few queries ask for as text.
+fn id<'a>(raw: &Raw<'a>, line: &[u8]) -> Cow<'a, [u8]> {
+    let given = match raw[Member::Id as usize] {
+        Some(raw @ [b'"', ..]) => string_bytes(raw),
+        Some(raw @ [b'-' | b'0'..=b'9', ..]) => Some(Cow::Borrowed(raw)),
+        _ => None,
+    };
+    let given = given.map(|id| match id {
+        // As the table shows it.
+        Cow::Owned(id) => String::from_utf8_lossy(&id)
+            .into_owned()
+            .into_bytes()
+            .into(),
+        id => id,
+    });
+    given.unwrap_or_else(|| Cow::Owned(hex::encode(&Sha256::digest(line)[..16]).into_bytes()))
 }
 
 /// 128 bits: among a hundred million ids two share a hash with a chance of 10⁻²³.
@@ -407,11 +413,7 @@ fn integer(raw: &[u8]) -> Option<i64> {
 /// Seconds since 1970 as a JSON number, until the year 9999: the microseconds that the schema
 /// has, rounded down to milliseconds.
 fn millis(raw: &[u8]) -> Option<i64> {
-    if !raw.first()?.is_ascii_digit() {
-        return None;
-    }
-    let seconds: f64 = std::str::from_utf8(raw).ok()?.parse().ok()?;
-    (seconds < 253_402_300_800.0).then(|| (seconds * 1e6).round() as i64 / 1000)
+    micros(raw).map(|micros| (micros / 1000) as i64)
 }
 
 /// An object as it stands in the line; PHP writes an empty one as `[]`.
@@ -444,7 +446,7 @@ impl Builder {
         }
     }
 
-    fn push(&mut self, raw: &Raw<'_>, line: &[u8], ts: i64, id: &str) {
+    fn push(&mut self, raw: &Raw<'_>, line: &[u8], ts: i64, id: &[u8]) {
         let member = |member: Member| raw[member as usize];
         match self {
             Builder::Int(m, array) => {
@@ -464,7 +466,7 @@ impl Builder {
             }),
             Builder::Text(from, array) => {
                 let value = match from {
-                    From::Id => Some(Cow::Borrowed(id)),
+                    From::Id => Some(String::from_utf8_lossy(id)),
                     From::Record => Some(String::from_utf8_lossy(line)),
                     From::Object(m) => member(*m).and_then(object),
                     From::Word => member(Member::Status)
@@ -491,8 +493,8 @@ impl Builder {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{Array, AsArray};
-    use datafusion::arrow::datatypes::{Int32Type, Int64Type, TimestampMillisecondType};
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::{Int32Type, Int64Type, TimestampMillisecondType};
 
     use super::*;
 

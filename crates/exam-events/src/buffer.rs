@@ -8,13 +8,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use datafusion::arrow::array::{AsArray, RecordBatch, UInt32Array};
-use datafusion::arrow::compute::{concat_batches, take_record_batch};
-use datafusion::arrow::datatypes::{TimestampMillisecondType, UInt64Type};
-use datafusion::arrow::error::ArrowError;
+use arrow::array::{AsArray, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{TimestampMillisecondType, UInt64Type};
+use arrow::error::ArrowError;
 
-use crate::dialect::Millis;
-use crate::events::Rows;
+use crate::Millis;
+use crate::table::Rows;
 
 pub const PANE: Millis = 60_000;
 const IDS_KEPT: Millis = 10 * 60_000;
@@ -216,10 +216,10 @@ pub fn times(batch: &RecordBatch) -> &[Millis] {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::Array;
+    use arrow::array::Array;
 
     use super::*;
-    use crate::events::{Projection, read};
+    use crate::table::{Projection, read};
 
     fn rows(times: &[(i64, u32)]) -> Rows {
         let line = |(ts, id): &(i64, u32)| format!("{{\"v\":1,\"id\":{id},\"ts\":{ts}}}\n");
