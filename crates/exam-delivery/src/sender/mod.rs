@@ -101,6 +101,9 @@ pub fn spawn(
     // Made here because making it asks the environment; built when elected.
     let mut runtime = Builder::new_current_thread();
     runtime.enable_all().max_blocking_threads(4);
+    // What tokio initialises once per process is so before the caller can fork: a child forked in
+    // the midst of it would wait for it for ever.
+    drop(runtime.build());
     let mut thread = Thread {
         control: control.clone(),
         spool,

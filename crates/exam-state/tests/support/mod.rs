@@ -73,6 +73,14 @@ impl Redis {
         command.query(&mut connection).unwrap()
     }
 
+    /// Whether a replica has all that was written to it.
+    pub fn is_replicated(&self) -> bool {
+        type Role = (String, u64, Vec<(String, u16, u64)>);
+        let (_, written, replicas): Role =
+            redis::from_redis_value(self.command(&["ROLE"])).unwrap();
+        replicas.iter().any(|(_, _, had)| *had >= written)
+    }
+
     /// Whether its answer holds a text.
     pub fn says(&self, command: &[&str], text: &str) -> bool {
         format!("{:?}", self.command(command)).contains(text)
