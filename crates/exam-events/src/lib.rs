@@ -2,8 +2,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`table`] | its columns, and how lines become rows |
-//! | [`buffer`] | rows that windows may still need, in memory |
+//! | `table` | its columns, and how lines become rows |
+//! | `buffer` | rows that windows may still need, in memory |
 //!
 //! Apart from `exam-analysis`, whose only part this is that every event passes: here the compiler
 //! optimises, there it is to be done soon.
