@@ -154,10 +154,11 @@ impl Output {
             signals: Vec::new(),
         };
         let path = dir.join(CHECKPOINT);
-        let checkpoint = match fs::read_to_string(&path) {
-            Ok(text) => {
-                Checkpoint::of(&text).map_err(|reason| OutputError::Checkpoint { path, reason })?
-            }
+        let checkpoint = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8(bytes)
+                .map_err(|error| error.to_string())
+                .and_then(|text| Checkpoint::of(&text))
+                .map_err(|reason| OutputError::Checkpoint { path, reason })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Checkpoint::default(),
             Err(error) => return Err(OutputError::Write { path, error }),
         };
@@ -491,6 +492,25 @@ mod tests {
             output.commit(&mut checkpoint).unwrap();
             assert_eq!(output.written("q", end).unwrap(), (revision, rows));
         }
+    }
+
+    #[test]
+    fn what_is_no_checkpoint_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(CHECKPOINT);
+        let (mut output, mut checkpoint) = Output::open(dir.path()).unwrap();
+        output.push("q", 60_000, "{}\n");
+        output.commit(&mut checkpoint).unwrap();
+        drop(output);
+        let whole = fs::read(&path).unwrap();
+        let cut = whole[..whole.len() - 1].to_vec();
+        for wrong in [b"{".to_vec(), b"\xff".to_vec(), cut] {
+            fs::write(&path, wrong).unwrap();
+            let opened = Output::open(dir.path());
+            assert!(matches!(opened, Err(OutputError::Checkpoint { .. })));
+        }
+        fs::write(&path, whole).unwrap();
+        assert!(Output::open(dir.path()).is_ok());
     }
 
     #[test]
