@@ -30,7 +30,8 @@ function records(int $first, int $count): array {
     }
     $records = [];
     for ($n = $first; $n < $first + $count; $n++) {
-        $records[] = $begin . $n . $middle . (100 + $n % 900) . $end . $n . $close;
+        $attempt = 100 + $n % 900;
+        $records[] = "$begin$n$middle$attempt$end$n$close";
     }
     return $records;
 }

@@ -105,6 +105,31 @@ impl ApiError {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// A string of which no more is asked than to be base64, as bytes: UTF-8 it is then anyway.
+struct Base64<'a>(Cow<'a, [u8]>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Base64<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Base64<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(Base64(Cow::Borrowed(bytes)))
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(Base64(Cow::Owned(bytes.to_vec())))
+            }
+        }
+        from.deserialize_bytes(Visitor)
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct PutRecordBatch<'a> {
@@ -127,7 +152,7 @@ struct PutRecord<'a> {
 #[serde(rename_all = "PascalCase")]
 struct Record<'a> {
     #[serde(borrow)]
-    data: Option<Text<'a>>,
+    data: Option<Base64<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -288,7 +313,7 @@ impl Api {
 
     /// Returns once every byte is durable.
     async fn store(&self, stream: &Stream, blobs: &Blobs) -> Result<(), ApiError> {
-        let mut sorter = Sorter::new(stream.name.clone(), clock::this_hour());
+        let mut sorter = Sorter::new(stream.name.clone(), clock::this_hour(), blobs.bytes.len());
         for blob in blobs.iter() {
             sorter.add(blob);
         }
@@ -503,7 +528,7 @@ fn decode(records: &[Record<'_>], member: impl Fn(usize) -> String) -> Result<Bl
         let start = bytes.len();
         let data = record.data.as_ref().ok_or_else(|| null(&member(index)))?;
         base64_simd::STANDARD
-            .decode_append(data.0.as_bytes(), &mut bytes)
+            .decode_append(&data.0, &mut bytes)
             .map_err(|_| {
                 ApiError::client(
                     "SerializationException",

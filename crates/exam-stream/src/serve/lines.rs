@@ -13,16 +13,19 @@ use exam_cold::{Hour, Place, Tree};
 pub struct Sorter {
     stream: Arc<str>,
     arrival: Hour,
+    bytes: usize,
     chunks: Vec<(Place, Vec<u8>)>,
     pub lines: u64,
     pub unparsed: u64,
 }
 
 impl Sorter {
-    pub fn new(stream: Arc<str>, arrival: Hour) -> Self {
+    /// `bytes`: of the request's records together, nearly always all of one place.
+    pub fn new(stream: Arc<str>, arrival: Hour, bytes: usize) -> Self {
         Sorter {
             stream,
             arrival,
+            bytes,
             chunks: Vec::new(),
             lines: 0,
             unparsed: 0,
@@ -87,7 +90,8 @@ impl Sorter {
                 stream: self.stream.clone(),
                 hour,
             };
-            self.chunks.push((place, Vec::new()));
+            let room = std::mem::take(&mut self.bytes);
+            self.chunks.push((place, Vec::with_capacity(room)));
             self.chunks.len() - 1
         });
         &mut self.chunks[index].1
