@@ -481,7 +481,7 @@ async fn the_analysis_is_given_every_line_but_signals_and_its_absence_changes_no
 
 #[tokio::test]
 async fn a_missing_setting_ends_it_with_a_sentence() {
-    let output = std::process::Command::new(PROGRAM)
+    let output = std::process::Command::new(program())
         .env_clear()
         .env("STATE_URL", "redis://127.0.0.1:1")
         .output()
@@ -497,7 +497,7 @@ async fn figures() {
     let mut world = World::new(moto, "figures").await;
     let init = world.lambda.init;
     let idle = world.lambda.memory();
-    let size = std::fs::metadata(PROGRAM).unwrap().len();
+    let size = std::fs::metadata(program()).unwrap().len();
     println!("binary: {:.1} MB unstripped", size as f64 / 1e6);
     println!("cold start: {init:?} from exec to the first question for an event, {idle} KiB");
     const ROUNDS: i64 = 50;
