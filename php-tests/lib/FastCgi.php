@@ -33,7 +33,8 @@ final class FastCgi
         foreach ($params as $name => $value) {
             $encoded .= self::length($name) . self::length($value) . $name . $value;
         }
-        fwrite($stream, self::record(self::BEGIN, pack('nCx5', 1, 0))
+        // A worker may die before it has read this: answer() says so.
+        @fwrite($stream, self::record(self::BEGIN, pack('nCx5', 1, 0))
             . self::record(self::PARAMS, $encoded) . self::record(self::PARAMS, '')
             . self::record(self::STDIN, ''));
         return $stream;

@@ -99,9 +99,11 @@ final class DurabilityTest extends TestCase
         $this->path(['linger_ms' => 3000]);
         $this->pour(30);
         self::eventually(10, fn () => count(file($this->log)) > 400, fn () => 'nothing is put');
-        foreach ($this->fpm->workers() as $pid) {
+        $workers = $this->fpm->workers();
+        foreach ($workers as $pid) {
             posix_kill($pid, SIGKILL);
         }
+        self::eventually(10, fn () => !array_intersect($workers, $this->fpm->workers()), fn () => 'the workers live');
         // Workers of the next generation deliver what the dead ones left.
         $this->results($this->pour(1, 1_000_000));
         $this->assertNothingLostAndStateExact();
