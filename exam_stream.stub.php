@@ -100,6 +100,28 @@ namespace {
      * @return string|null null: nothing, or its time is over
      */
     function exam_stream_recall(string $name): ?string {}
+
+    /**
+     * What a browser's request may write: the lines of its records, made by the one validator of both doors of the
+     * Moodle plugin. Accepts nothing yet, and asks nobody.
+     *
+     * The request is {"token": string, "sent": seconds, "help": string, "records": [...]}. Its token says what may be
+     * written and as whom: "<key id>.<grant>.<signature>", the grant a JSON list [site, attempt, user, quiz, usage, page,
+     * expires, preview, {slot: qa}, switches] in Base64 for URLs, signed with the key id before it by HMAC-SHA256.
+     *
+     * @param string $request
+     * @param array{site: string, keys: array<string>, limits: array{maxbody: int, maxrecord: int, maxfields: int},
+     *     switches: int, client: array{key: string, skip: int, proxies: string}} $door what the site says of its doors
+     * @param float $now when the request was received, in seconds since 1970
+     * @param array<string> $server the request's variables, as in $_SERVER
+     * @param ?string $token in place of the one in the request
+     * @return array{int, array} the HTTP status, 200 or that of a refusal, and what is to be accepted
+     *     (array{attempt: int, lines: list<string>, help?: array{grant: array<string, mixed>, known: ?string,
+     *     calls: list<array{index: int, id: string, call: ?string}>}}) or replied
+     *     (array{error: string, index?: int, message?: string})
+     * @throws ValueError when something is missing in $door, or $now is no time
+     */
+    function exam_stream_admit(string $request, array $door, float $now, array $server, ?string $token = null): array {}
 }
 
 namespace ExamStream {

@@ -26,16 +26,11 @@
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 
-// Each by name, because Moodle's autoloader comes with config.php only. Ours is for what few requests need.
+// By name, because Moodle's autoloader comes with config.php only. Ours is for what few requests need.
 // phpcs:disable moodle.Files.MoodleInternal.MoodleInternalGlobalState
 require_once(__DIR__ . '/classes/local/backend.php');
 require_once(__DIR__ . '/classes/local/extension.php');
 require_once(__DIR__ . '/classes/local/door.php');
-require_once(__DIR__ . '/classes/local/validator.php');
-require_once(__DIR__ . '/classes/local/token.php');
-require_once(__DIR__ . '/classes/local/grant.php');
-require_once(__DIR__ . '/classes/local/page.php');
-require_once(__DIR__ . '/classes/local/envelope.php');
 spl_autoload_register(function (string $class): void {
     $file = __DIR__ . '/classes' . strtr(substr($class, strlen('local_examstream')), '\\', '/') . '.php';
     if (str_starts_with($class, 'local_examstream\\') && is_file($file)) {
@@ -60,7 +55,7 @@ function local_examstream_reply(?string $dataroot): ?array {
         return [405, ['error' => 'method']];
     }
     // The door file may set a smaller limit; this one keeps what is read into memory bounded.
-    $maxbody = \local_examstream\local\validator::LIMITS['maxbody'];
+    $maxbody = \local_examstream\local\door::LIMITS['maxbody'];
     if (($_SERVER['CONTENT_LENGTH'] ?? 0) > $maxbody) {
         return [413, ['error' => 'toolarge']];
     }

@@ -22,10 +22,10 @@
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 
+use local_examstream\local\door;
 use local_examstream\local\extension;
 use local_examstream\local\site;
 use local_examstream\local\switches;
-use local_examstream\local\validator;
 
 defined('MOODLE_INTERNAL') || die();
 
@@ -133,12 +133,12 @@ if ($hassiteconfig) {
             new lang_string('setting_limits', 'local_examstream'),
             new lang_string('setting_limits_desc', 'local_examstream')
         ));
-        foreach (array_keys(validator::LIMITS) as $limit) {
+        foreach (array_keys(door::LIMITS) as $limit) {
             $publish(new admin_setting_configtext(
                 "local_examstream/$limit",
                 new lang_string("setting_$limit", 'local_examstream'),
-                new lang_string('setting_limit_desc', 'local_examstream', validator::LIMITS[$limit]),
-                validator::LIMITS[$limit],
+                new lang_string('setting_limit_desc', 'local_examstream', door::LIMITS[$limit]),
+                door::LIMITS[$limit],
                 PARAM_INT
             ));
         }

@@ -24,7 +24,7 @@ use ext_php_rs::zend::{BailoutGuard, ClassEntry, ExecuteData, run_handler};
 use ext_php_rs::zend_fastcall;
 
 use crate::convert::{self, Failure};
-use crate::{info, ini, memory, process, reader};
+use crate::{door, info, ini, memory, process, reader};
 
 unsafe extern "C" {
     // Missing in the bindings; the same from PHP 8.0 to 8.5.
@@ -45,7 +45,7 @@ struct Thrown;
 type Outcome<T = ()> = Result<T, Thrown>;
 
 /// All functions of the module.
-pub fn all() -> [FunctionBuilder<'static>; 8] {
+pub fn all() -> [FunctionBuilder<'static>; 9] {
     [
         FunctionBuilder::new("exam_stream_put", exam_stream_put)
             .arg(Arg::new("stream", DataType::String))
@@ -82,6 +82,18 @@ pub fn all() -> [FunctionBuilder<'static>; 8] {
         FunctionBuilder::new("exam_stream_recall", exam_stream_recall)
             .arg(Arg::new("name", DataType::String))
             .returns(DataType::String, false, true),
+        FunctionBuilder::new("exam_stream_admit", exam_stream_admit)
+            .arg(Arg::new("request", DataType::String))
+            .arg(Arg::new("door", DataType::Array))
+            .arg(Arg::new("now", DataType::Double))
+            .arg(Arg::new("server", DataType::Array))
+            .arg(
+                Arg::new("token", DataType::String)
+                    .allow_null()
+                    .default("null"),
+            )
+            .required_args(4)
+            .returns(DataType::Array, false, false),
     ]
 }
 
@@ -136,6 +148,7 @@ php_function!(exam_stream_board, board);
 php_function!(exam_stream_stats, stats);
 php_function!(exam_stream_remember, remember);
 php_function!(exam_stream_recall, recall);
+php_function!(exam_stream_admit, admit);
 
 fn put(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     let (mut stream, mut record) = (ptr::null_mut::<zend_string>(), ptr::null_mut::<Zval>());
@@ -295,6 +308,54 @@ fn recall(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     if let Some(value) = value {
         retval.set_zend_string(ZendStr::new(value, false));
     }
+    Ok(())
+}
+
+fn admit(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
+    let (mut request, mut token) = (ptr::null_mut(), ptr::null_mut::<zend_string>());
+    let (mut settings, mut server) = (ptr::null_mut::<Zval>(), ptr::null_mut::<Zval>());
+    let mut now = 0.0_f64;
+    // SAFETY: the pointers match the letters: S a string, a an array, d a float, a another array,
+    // S! a string or null, optional.
+    parsed(unsafe {
+        zend_parse_parameters(
+            arguments(ex),
+            c"Sada|S!".as_ptr(),
+            &mut request as *mut *mut zend_string,
+            &mut settings,
+            &mut now,
+            &mut server,
+            &mut token,
+        )
+    })?;
+    // SAFETY: all are on the frame of this call.
+    let (request, settings, server) =
+        unsafe { (bytes(request), (*settings).array(), (*server).array()) };
+    let (Some(settings), Some(server)) = (settings, server) else {
+        return Ok(()); // the parser takes arrays only
+    };
+    let token = match token.is_null() {
+        true => None,
+        // SAFETY: on the frame of this call.
+        false => Some(text(5, unsafe { bytes(token) })?),
+    };
+    let site = door::settings(settings).map_err(|expected| value_error(2, &expected))?;
+    if !(0.0..1e11).contains(&now) {
+        return Err(value_error(3, "must be the time in seconds since 1970"));
+    }
+    let secret = |key: &str| door::secret(settings, key);
+    let server = door::Server(server);
+    // PHP may bail out where it has no memory for the reply.
+    let verdict = exam_door::admit(request, token, &site, secret, &server, now);
+    let verdict = BailoutGuard::new(verdict);
+    let reply = match &*verdict {
+        Ok(admitted) => door::admitted(admitted),
+        Err(refusal) => door::refused(refusal),
+    };
+    *retval = reply.map_err(|e| {
+        PhpException::from_message(e.to_string()).throw();
+        Thrown
+    })?;
     Ok(())
 }
 

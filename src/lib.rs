@@ -15,10 +15,12 @@
 //! | `convert` | PHP values to JSON and back |
 //! | `reader` | `exam_stream_state()`, `exam_stream_board()`: the state store, asked on PHP's thread |
 //! | `memory` | `exam_stream_remember()`, `exam_stream_recall()`: a few strings for the next requests of this process |
+//! | `door` | `exam_stream_admit()`: PHP arrays to `exam-door` and back |
 //! | `log` | where an administrator reads what went wrong |
 //! | `info` | `exam_stream_stats()` and phpinfo() |
 
 mod convert;
+mod door;
 mod functions;
 mod info;
 mod ini;

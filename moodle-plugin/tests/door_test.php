@@ -38,7 +38,6 @@ require_once(__DIR__ . '/fixtures/stream_testcase.php');
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  * @covers \local_examstream\local\door
  * @covers \local_examstream\local\token
- * @covers \local_examstream\local\validator
  * @covers \local_examstream\local\keys
  */
 final class door_test extends stream_testcase {
@@ -405,13 +404,11 @@ final class door_test extends stream_testcase {
     }
 
     /**
-     * What is refused for itself is refused from memory, too.
+     * The mark of a finished attempt closes the door that memory opens, too.
      */
-    public function test_process_that_remembers_the_site_refuses_what_others_refuse(): void {
+    public function test_process_that_remembers_the_site_refuses_a_finished_attempt(): void {
         $this->open_page();
         $this->knock([$this->record()]);
-        $reply = $this->knock_from_memory(['records' => [$this->record(['slot' => 7])]]);
-        $this->assert_refused(400, 'bad', $reply);
         closed::mark($this->attempt->id);
         $this->assert_refused(410, 'finished', $this->knock_from_memory());
     }
@@ -432,6 +429,7 @@ final class door_test extends stream_testcase {
         foreach (['', '[]', '{', '{"records":1}', str_repeat(' ', 1048577)] as $body) {
             $this->assertNull($this->knock_from_memory([], $body));
         }
+        $this->assertNull($this->knock_from_memory(['records' => [$this->record(), $this->record(['slot' => 7])]]));
 
         set_config('maxbody', 100, 'local_examstream');
         keys::publish();
@@ -449,13 +447,13 @@ final class door_test extends stream_testcase {
      * A memory that leads to the data of another site lets nobody in.
      */
     public function test_memory_of_another_site_opens_no_door(): void {
+        global $CFG;
         $this->open_page();
         $this->knock([$this->record()]);
         $this->assertCount(1, $this->stream->memory);
         $elsewhere = make_request_directory();
         mkdir(door::directory($elsewhere));
-        $door = ['written' => 1700000000, 'site' => 'elsewhere', 'keys' => [1 => 'x'], 'open' => true,
-            'limits' => site::limits()];
+        $door = ['written' => 1700000000, 'site' => 'elsewhere', 'keys' => [1 => 'x']] + door::read($CFG->dataroot);
         $file = door::directory($elsewhere) . '/door.php';
         file_put_contents($file, '<?php return ' . var_export($door, true) . ';');
         touch($file, $door['written']);
@@ -467,17 +465,33 @@ final class door_test extends stream_testcase {
     }
 
     /**
-     * Only a token that the site has signed leaves something in a process's memory, and only about that site.
+     * Only a token that the site has signed leaves something in a process's memory, and only about the host that was asked.
      */
     public function test_only_a_good_token_is_remembered(): void {
+        global $CFG;
         $this->open_page();
         $this->knock([$this->record()], ['token' => $this->token . 'A']);
         $this->knock([$this->record()], ['token' => keys::sign($this->grant(site: 'elsewhere'))]);
         $this->assertSame([], $this->stream->memory);
-        $this->knock([$this->record()]);
-        $this->assertStringEndsWith(' ' . site::id(), array_key_first($this->stream->memory));
-        $this->assertSame(site::id(), token::named_site($this->token));
-        $this->assertNull(token::named_site('1.' . base64_encode('[5,"' . site::id() . '"]') . '.x'));
+        $body = json_encode(['token' => $this->token, 'records' => []]);
+        $host = ['HTTP_HOST' => 'moodle.example'];
+        $this->assertSame(200, door::reply($CFG->dataroot, $body, site::now(), $this->stream, $host)[0]);
+        $this->assertSame(['data directory of moodle.example' => $CFG->dataroot], $this->stream->memory);
+        $this->assertSame(200, door::reply_from_memory($body, site::now(), $this->stream, $host)[0]);
+        $this->assertNull(door::reply_from_memory($body, site::now(), $this->stream, ['HTTP_HOST' => 'other.example']));
+    }
+
+    /**
+     * A host's name of any length is one to remember.
+     */
+    public function test_long_host_is_remembered(): void {
+        global $CFG;
+        $this->open_page();
+        $body = json_encode(['token' => $this->token, 'records' => []]);
+        $host = ['HTTP_HOST' => str_repeat('m', 8000)];
+        $extension = new local\extension();
+        $door = fn() => door::reply($CFG->dataroot, $body, site::now(), $extension, $host)[0];
+        $this->assertSame($extension->is_available() ? 200 : 503, $door());
     }
 
     /**
@@ -488,7 +502,16 @@ final class door_test extends stream_testcase {
         $name = 'test ' . random_string();
         $this->assertNull($extension->recall($name));
         $extension->remember($name, '/var/moodledata');
-        $this->assertSame(function_exists('exam_stream_remember') ? '/var/moodledata' : null, $extension->recall($name));
+        $this->assertSame($extension->is_available() ? '/var/moodledata' : null, $extension->recall($name));
+    }
+
+    /**
+     * A reply says when it was made, to the microsecond.
+     */
+    public function test_reply_is_encoded(): void {
+        $reply = ['saved' => 2, 'now' => 1795884586.000001];
+        $this->assertSame('{"now":1795884586.000001,"saved":2}', door::encode($reply));
+        $this->assertSame('{"error":"token"}', door::encode(['error' => 'token']));
     }
 
     /**

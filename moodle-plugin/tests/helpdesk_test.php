@@ -35,7 +35,6 @@ require_once(__DIR__ . '/fixtures/stream_testcase.php');
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  * @covers \local_examstream\local\helpdesk
  * @covers \local_examstream\local\door
- * @covers \local_examstream\local\validator
  */
 final class helpdesk_test extends stream_testcase {
     /** @var array what the script of the page is told. */

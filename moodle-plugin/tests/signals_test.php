@@ -17,9 +17,10 @@
 namespace local_examstream;
 
 use local_examstream\local\capture;
-use local_examstream\local\client;
 use local_examstream\local\door;
+use local_examstream\local\grant;
 use local_examstream\local\keys;
+use local_examstream\local\page;
 use local_examstream\local\quiz_form;
 use local_examstream\local\site;
 use local_examstream\local\switches;
@@ -35,8 +36,7 @@ require_once(__DIR__ . '/fixtures/stream_testcase.php');
  * @copyright 2026 The Exam Stream contributors
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  * @covers \local_examstream\local\switches
- * @covers \local_examstream\local\client
- * @covers \local_examstream\local\validator
+ * @covers \local_examstream\local\door
  * @covers \local_examstream\output\attempt_parts
  */
 final class signals_test extends stream_testcase {
@@ -153,11 +153,30 @@ final class signals_test extends stream_testcase {
     }
 
     /**
+     * The marks of a request about an attempt.
+     *
+     * @param string[] $server the request, as in $_SERVER.
+     * @param int $attempt
+     * @return string[] address and agent.
+     */
+    private function marks(array $server, int $attempt = 5): array {
+        global $CFG;
+        $bits = switches::BITS['signaladdress'];
+        $grant = new grant(site::id(), $attempt, 1, 1, 1, [], page::mint(site::now()), time() + 60, false, $bits);
+        $record = ['type' => 'alive', 'page' => $grant->page . '.0123abcd', 'seq' => 1, 'at' => site::now()];
+        $body = json_encode(['token' => keys::sign($grant), 'records' => [$record]]);
+        [$status, $what] = $this->stream->admit($body, door::read($CFG->dataroot), site::now(), $server);
+        $this->assertSame(200, $status);
+        return array_intersect_key(json_decode($what['lines'][0], true), ['address' => 1, 'agent' => 1]);
+    }
+
+    /**
      * Neither address nor browser can be read from the marks; they tell a change, and only within the attempt.
      */
     public function test_marks_tell_a_change_and_nothing_else(): void {
-        $marks = fn(array $server, int $attempt = 5): array =>
-            (new client($server + self::BROWSER, keys::client()))->marks($attempt);
+        set_config('signaladdress', 'on', 'local_examstream');
+        keys::publish();
+        $marks = fn(array $server, int $attempt = 5): array => $this->marks($server + self::BROWSER, $attempt);
         $first = $marks([]);
         $this->assertMatchesRegularExpression('/^[0-9a-f]{16}$/', $first['address']);
         $this->assertMatchesRegularExpression('/^[0-9a-f]{16}$/', $first['agent']);
@@ -185,7 +204,8 @@ final class signals_test extends stream_testcase {
      */
     public function test_address_behind_a_proxy_is_read_as_moodle_reads_it(): void {
         global $CFG;
-        $mark = fn(array $server): ?string => (new client($server, keys::client()))->marks(5)['address'] ?? null;
+        set_config('signaladdress', 'on', 'local_examstream');
+        $mark = fn(array $server): ?string => $this->marks($server)['address'] ?? null;
         $cases = [
             ['192.0.2.1', '', '203.0.113.9'],
             ['203.0.113.9', '', '203.0.113.9'],
@@ -196,11 +216,13 @@ final class signals_test extends stream_testcase {
         foreach ($cases as [$remote, $proxies, $forwarded]) {
             $CFG->getremoteaddrconf = 1;
             $CFG->reverseproxyignore = $proxies;
+            keys::publish();
             $_SERVER['HTTP_X_FORWARDED_FOR'] = $forwarded;
             $_SERVER['REMOTE_ADDR'] = $remote;
             $expected = getremoteaddr();
             $behind = $mark(['REMOTE_ADDR' => $remote, 'HTTP_X_FORWARDED_FOR' => $forwarded]);
             $CFG->getremoteaddrconf = 3;
+            keys::publish();
             $this->assertSame($mark(['REMOTE_ADDR' => $expected]), $behind, $forwarded);
             // Who is not believed says nothing.
             $direct = $mark(['REMOTE_ADDR' => $remote, 'HTTP_X_FORWARDED_FOR' => $forwarded]);

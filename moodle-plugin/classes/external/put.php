@@ -22,13 +22,10 @@ use core_external\external_single_structure;
 use core_external\external_value;
 use local_examstream\local\attempts;
 use local_examstream\local\backend;
-use local_examstream\local\client;
 use local_examstream\local\door;
 use local_examstream\local\keys;
-use local_examstream\local\refusal;
 use local_examstream\local\site;
 use local_examstream\local\switches;
-use local_examstream\local\validator;
 use mod_quiz\quiz_attempt;
 
 /**
@@ -63,11 +60,7 @@ final class put extends external_api {
             self::execute_parameters(),
             ['attempt' => $attempt, 'body' => $body]
         );
-        try {
-            [$status, $reply] = self::reply($attemptid, $body);
-        } catch (refusal $refusal) {
-            [$status, $reply] = [$refusal->status, $refusal->body];
-        }
+        [$status, $reply] = self::reply($attemptid, $body);
         return ['status' => $status, 'json' => door::encode($reply)];
     }
 
@@ -91,31 +84,26 @@ final class put extends external_api {
      * @return array [HTTP status, body]
      */
     private static function reply(int $attemptid, string $body): array {
-        global $DB, $USER;
+        global $CFG, $DB, $USER;
         $now = site::now();
         $attempt = $DB->get_record('quiz_attempts', ['id' => $attemptid], '*', MUST_EXIST);
         [, $cm] = get_course_and_cm_from_instance($attempt->quiz, 'quiz');
         $context = \context_module::instance($cm->id);
         self::validate_context($context);
         if ((int) $attempt->userid !== (int) $USER->id) {
-            throw new refusal(403, ['error' => 'token']);
+            return [403, ['error' => 'token']];
         }
         require_capability($attempt->preview ? 'mod/quiz:preview' : 'mod/quiz:attempt', $context);
 
         $backend = \core\di::get(backend::class);
         if (!$backend->is_available() || !site::is_quiz_enabled((int) $attempt->quiz)) {
-            throw new refusal(503, ['error' => 'unavailable', 'saved' => 0]);
+            return [503, ['error' => 'unavailable', 'saved' => 0]];
         }
         if ($attempt->state !== quiz_attempt::IN_PROGRESS) {
-            throw new refusal(410, ['error' => 'finished']);
+            return [410, ['error' => 'finished']];
         }
-        $data = validator::decode($body, site::limits());
         $slots = array_map(fn($question) => $question['qa'], attempts::questions($attempt));
         $grant = attempts::grant($attempt, $slots, $now, switches::of_quiz((int) $attempt->quiz));
-        if ($grant->expires <= $now) {
-            throw new refusal(403, ['error' => 'token']);
-        }
-        $client = fn() => $grant->has('signaladdress') ? new client($_SERVER, keys::client()) : null;
-        return door::accept($grant, $data, $now, site::limits(), $backend, $client);
+        return door::reply($CFG->dataroot, $body, $now, $backend, $_SERVER, keys::sign($grant));
     }
 }

@@ -34,6 +34,24 @@ interface backend {
     public function is_available(): bool;
 
     /**
+     * What a browser's request may write.
+     *
+     * It promises that a line says nothing about site, attempt, student or question but what the token grants, that `at`
+     * lies between the page's minting and the time of receipt, that a resent record keeps its id, and that no sign is in
+     * it that is switched off. It refuses a request as a whole, before anything of it is accepted. It judges form only:
+     * what an answer means is known to the question engine alone.
+     *
+     * @param string $request its body.
+     * @param array $door the door file, see {@see keys::publish()}.
+     * @param float $now the time of receipt.
+     * @param string[] $server the request, as in $_SERVER.
+     * @param string|null $token in place of the one in the request.
+     * @return array [HTTP status, body of the reply]; where the status is 200: attempt, lines, and help if the help desk
+     *      is asked (grant, calls, known), see exam_stream_admit() in exam_stream.stub.php.
+     */
+    public function admit(string $request, array $door, float $now, array $server, ?string $token = null): array;
+
+    /**
      * Hands over records, in order.
      *
      * @param string[] $lines one JSON value each.

@@ -20,17 +20,20 @@ namespace local_examstream\local;
  * The cheap door: from the body of a request to its reply, without database and session.
  *
  * Reads two things from the disk: the door file, which {@see keys} publishes from the database, and the mark of a
- * closed attempt. Everything else is in the request.
+ * closed attempt. Everything else is in the request, and what it may write is judged by the extension.
  *
  * @package   local_examstream
  * @copyright 2026 The Exam Stream contributors
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 final class door {
+    /** Limits where the site sets none: bytes of a request, bytes of a record, fields of an answer. */
+    public const LIMITS = ['maxbody' => 1048576, 'maxrecord' => 262144, 'maxfields' => 1000];
+
     /** Seconds after which a browser asks again when nothing can be taken. */
     public const RETRY_AFTER = 5;
 
-    /** What a process remembers of a site is called this and the site's id. */
+    /** What a process remembers is called this and the host that was asked. */
     private const MEMORY = 'data directory of ';
 
     /**
@@ -74,34 +77,35 @@ final class door {
      * @param float $now the time of receipt.
      * @param backend $backend
      * @param string[] $server the request, as in $_SERVER.
+     * @param string|null $token in place of the one in the request, where it is known who asks.
      * @return array [HTTP status, body]
      */
-    public static function reply(string $dataroot, string $body, float $now, backend $backend, array $server = []): array {
-        try {
-            $door = self::read($dataroot);
-            if ($door === null || !$door['open'] || !$backend->is_available()) {
-                throw new refusal(503, ['error' => 'unavailable', 'saved' => 0]);
-            }
-            $data = validator::decode($body, $door['limits']);
-            // A door file from before an upgrade has no switches.
-            $grant = token::verify($data['token'] ?? null, $door['keys'], $door['site'], $now, $door['switches'] ?? 0);
-            if ($grant === null) {
-                throw new refusal(403, ['error' => 'token']);
-            }
-            $backend->remember(self::MEMORY . $grant->site, $dataroot);
-            return self::pass($grant, $dataroot, $door, $data, $now, $backend, $server);
-        } catch (refusal $refusal) {
-            return [$refusal->status, $refusal->body];
+    public static function reply(
+        string $dataroot,
+        string $body,
+        float $now,
+        backend $backend,
+        array $server = [],
+        ?string $token = null
+    ): array {
+        $door = $backend->is_available() ? self::read($dataroot) : null;
+        if ($door === null || !$door['open']) {
+            return [503, ['error' => 'unavailable', 'saved' => 0]];
         }
+        [$status, $what] = $backend->admit($body, $door, $now, $server, $token);
+        if ($status !== 200) {
+            return [$status, $what];
+        }
+        $backend->remember(self::memory($server), $dataroot);
+        return self::pass($dataroot, $what, $now, $backend);
     }
 
     /**
-     * The reply to a request, if this process knows from one before it where the data directory of the site is that the
-     * token names.
+     * The reply to a request, if this process knows from one before it where the data directory of the site is.
      *
      * config.php, which alone knows, takes longer than all the rest, and may serve several sites. That it is the right
-     * directory is not taken on trust: the keys in it must verify the token. Whatever else is refused before that, or
-     * finds the door shut, is for config.php to decide.
+     * directory is not taken on trust: the keys in it must verify the token. Whatever is refused, or finds the door
+     * shut, is for config.php to decide.
      *
      * @param string $body
      * @param float $now the time of receipt.
@@ -110,91 +114,65 @@ final class door {
      * @return array|null [HTTP status, body]; null: only {@see self::reply()} can tell.
      */
     public static function reply_from_memory(string $body, float $now, backend $backend, array $server = []): ?array {
-        $grant = null;
-        try {
-            $data = validator::decode($body, validator::LIMITS);
-            $site = token::named_site($data['token'] ?? null);
-            $dataroot = $site === null ? null : $backend->recall(self::MEMORY . $site);
-            $door = $dataroot === null ? null : self::read($dataroot);
-            if ($door === null || !$door['open'] || strlen($body) > $door['limits']['maxbody']) {
-                return null;
-            }
-            $grant = token::verify($data['token'], $door['keys'], $door['site'], $now, $door['switches'] ?? 0);
-            return $grant ? self::pass($grant, $dataroot, $door, $data, $now, $backend, $server) : null;
-        } catch (refusal $refusal) {
-            return $grant ? [$refusal->status, $refusal->body] : null;
+        $dataroot = $backend->recall(self::memory($server));
+        $door = $dataroot === null ? null : self::read($dataroot);
+        if ($door === null || !$door['open']) {
+            return null;
         }
+        [$status, $what] = $backend->admit($body, $door, $now, $server);
+        return $status === 200 ? self::pass($dataroot, $what, $now, $backend) : null;
     }
 
     /**
-     * What is asked of a request with a good token.
+     * The name of what a process remembers of the site that is asked.
      *
-     * @param grant $grant
-     * @param string $dataroot
-     * @param array $door
-     * @param array $data the decoded request.
-     * @param float $now
-     * @param backend $backend
-     * @param string[] $server
-     * @return array [HTTP status, body]
+     * @param string[] $server the request, as in $_SERVER.
+     * @return string
      */
-    private static function pass(
-        grant $grant,
-        string $dataroot,
-        array $door,
-        array $data,
-        float $now,
-        backend $backend,
-        array $server
-    ): array {
-        if (is_file(self::closed_mark($dataroot, $grant->attempt))) {
-            throw new refusal(410, ['error' => 'finished']);
-        }
-        $client = fn() => $grant->has('signaladdress') ? new client($server, $door['client']) : null;
-        return self::accept($grant, $data, $now, $door['limits'], $backend, $client);
+    private static function memory(array $server): string {
+        return self::MEMORY . substr($server['HTTP_HOST'] ?? '', 0, 200);
     }
 
     /**
      * Hands the records of a request over, and tells the help desk's news to a page that asks for them.
      *
-     * @param grant $grant
-     * @param array $data the decoded request.
+     * @param string $dataroot
+     * @param array $request what was admitted, {@see backend::admit()}.
      * @param float $now
-     * @param array $limits
      * @param backend $backend
-     * @param \Closure $client tells the {@see client}, or null where that is not noted.
      * @return array [HTTP status, body]
      */
-    public static function accept(
-        grant $grant,
-        array $data,
-        float $now,
-        array $limits,
-        backend $backend,
-        \Closure $client
-    ): array {
-        $lines = validator::lines($grant, $data, $now, $limits, $client);
-        $listens = isset($data['help']) && $grant->has('helpdesk');
-        // The store is asked for these only: an answer never waits for it.
-        $desk = $listens || in_array('help', array_column($data['records'], 'type'), true)
-            ? helpdesk::ask($grant, $backend) : null;
-        $desk?->admit($grant, $data['records']);
-        $saved = $lines ? $backend->put($lines) : 0;
-        if ($saved < count($lines)) {
-            throw new refusal(503, ['error' => 'full', 'saved' => $saved]);
+    private static function pass(string $dataroot, array $request, float $now, backend $backend): array {
+        if (is_file(self::closed_mark($dataroot, $request['attempt']))) {
+            return [410, ['error' => 'finished']];
         }
-        $news = $listens ? $desk->news($data['help']) : null;
-        return [200, ['saved' => $saved, 'now' => round($now, 6)] + ($news ? ['help' => $news] : [])];
+        // The store is asked for these only: an answer never waits for it.
+        $help = $request['help'] ?? null;
+        $desk = $help ? helpdesk::ask(new grant(...$help['grant']), $backend) : null;
+        try {
+            $desk?->admit($help['calls']);
+        } catch (refusal $refusal) {
+            return [$refusal->status, $refusal->body];
+        }
+        $saved = $request['lines'] ? $backend->put($request['lines']) : 0;
+        if ($saved < count($request['lines'])) {
+            return [503, ['error' => 'full', 'saved' => $saved]];
+        }
+        $news = isset($help['known']) ? $desk->news($help['known']) : null;
+        return [200, ['saved' => $saved, 'now' => $now] + ($news ? ['help' => $news] : [])];
     }
 
     /**
      * The body of a reply as JSON.
      *
+     * The time is written here: json_encode() takes longer for it than for all the rest, because it looks for the fewest
+     * digits.
+     *
      * @param array $body
      * @return string
      */
     public static function encode(array $body): string {
-        $now = isset($body['now']) ? '"now":' . envelope::seconds($body['now']) . ',' : '';
+        $now = isset($body['now']) ? sprintf('"now":%.6F,', $body['now']) : '';
         unset($body['now']);
         return '{' . $now . substr(json_encode($body, JSON_THROW_ON_ERROR), 1);
     }

@@ -59,29 +59,6 @@ final class envelope {
     }
 
     /**
-     * The id of a browser's record: the same whenever it is sent again.
-     *
-     * @param grant $grant
-     * @param array $record as the browser sent it.
-     * @return string
-     */
-    public static function id(grant $grant, array $record): string {
-        return "{$grant->attempt}-{$record['page']}-{$record['seq']}";
-    }
-
-    /**
-     * Whether this may be the id of a record that a browser sent of this attempt.
-     *
-     * @param grant $grant
-     * @param string $id
-     * @return bool
-     */
-    public static function is_id(grant $grant, string $id): bool {
-        return preg_match('/^(\d{1,19})-(.{1,64})-\d{1,10}$/D', $id, $m)
-            && $m[1] === (string) $grant->attempt && page::is_instance($m[2]);
-    }
-
-    /**
      * One line.
      *
      * The times are written here: json_encode() takes longer for them than for all the rest of a usual record, because

@@ -29,7 +29,13 @@ final class extension implements backend {
 
     #[\Override]
     public function is_available(): bool {
-        return function_exists('exam_stream_put_many');
+        // The youngest of the functions that the door needs.
+        return function_exists('exam_stream_admit');
+    }
+
+    #[\Override]
+    public function admit(string $request, array $door, float $now, array $server, ?string $token = null): array {
+        return exam_stream_admit($request, $door, $now, $server, $token);
     }
 
     #[\Override]
@@ -55,12 +61,12 @@ final class extension implements backend {
 
     #[\Override]
     public function recall(string $name): ?string {
-        return function_exists('exam_stream_recall') ? exam_stream_recall($name) : null;
+        return $this->is_available() ? exam_stream_recall($name) : null;
     }
 
     #[\Override]
     public function remember(string $name, string $value): void {
-        if (function_exists('exam_stream_remember')) {
+        if ($this->is_available()) {
             exam_stream_remember($name, $value, self::REMEMBERED);
         }
     }

@@ -112,24 +112,19 @@ final class helpdesk {
     /**
      * Throws if the calls in a request are too many, or none of this attempt's.
      *
-     * @param grant $grant
-     * @param array[] $records as the browser sent them, each of the right form.
+     * @param array[] $requested the steps of a request: index of the record, its id, and the call it withdraws or null.
      */
-    public function admit(grant $grant, array $records): void {
+    public function admit(array $requested): void {
         if ($this->calls === null) {
             return;
         }
         $steps = array_column($this->calls, 'step', 'call');
-        foreach (array_values($records) as $index => $record) {
-            if ($record['type'] !== 'help') {
-                continue;
-            }
-            $id = envelope::id($grant, $record);
-            if (isset($record['call'])) {
-                if (!isset($steps[$record['call']])) {
+        foreach ($requested as ['index' => $index, 'id' => $id, 'call' => $call]) {
+            if ($call !== null) {
+                if (!isset($steps[$call])) {
                     throw refusal::bad($index, 'There is no such call.');
                 }
-                $steps[$record['call']] = 'withdrawn';
+                $steps[$call] = 'withdrawn';
             } else if (!isset($steps[$id])) {
                 $open = count(array_intersect($steps, ['asked', 'taken']));
                 if ($open >= self::MAX_OPEN || count($steps) >= self::MAX_CALLS) {

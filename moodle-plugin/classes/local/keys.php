@@ -90,11 +90,12 @@ final class keys {
     }
 
     /**
-     * How {@see client} reads a request. Its key stays: marks of one attempt are compared over hours.
+     * How the address of a request is read, of which a mark is noted where that is switched on. The key of the marks stays:
+     * those of one attempt are compared over hours.
      *
      * @return array
      */
-    public static function client(): array {
+    private static function client(): array {
         global $CFG;
         $key = get_config('local_examstream', 'markkey');
         if (!$key) {

@@ -31,9 +31,9 @@ final class site {
         'mode' => 'door',
         'aliveseconds' => 15,
         'tokenlife' => 4 * HOURSECS,
-        'maxbody' => validator::LIMITS['maxbody'],
-        'maxrecord' => validator::LIMITS['maxrecord'],
-        'maxfields' => validator::LIMITS['maxfields'],
+        'maxbody' => door::LIMITS['maxbody'],
+        'maxrecord' => door::LIMITS['maxrecord'],
+        'maxfields' => door::LIMITS['maxfields'],
         // Who looks after calls, and what is noted about students, is decided by people, not by an installation.
         'helpdesk' => 'off',
         'signalhidden' => 'off',
@@ -69,13 +69,13 @@ final class site {
     }
 
     /**
-     * The limits of the validator. A site may lower them; the stream itself takes no more.
+     * The limits of both doors. A site may lower them; the stream itself takes no more.
      *
      * @return int[]
      */
     public static function limits(): array {
         $limits = [];
-        foreach (validator::LIMITS as $name => $most) {
+        foreach (door::LIMITS as $name => $most) {
             $limits[$name] = min($most, max(1, (int) self::setting($name)));
         }
         return $limits;

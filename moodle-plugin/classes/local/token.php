@@ -20,19 +20,13 @@ namespace local_examstream\local;
  * The page token: a {@see grant} signed with HMAC-SHA256, "<key id>.<grant>.<signature>".
  *
  * It lets a page write answers of its own attempt, and read what the help desk says to it where there is one: nothing
- * else, and it opens no session. Uses neither database nor session, because the door has none.
+ * else, and it opens no session. The extension verifies it, {@see backend::admit()}.
  *
  * @package   local_examstream
  * @copyright 2026 The Exam Stream contributors
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 final class token {
-    /** Tokens longer than this are not looked at; one of 1,000 slots is about 20 kB. */
-    private const MAX_LENGTH = 65536;
-
-    /** So many characters of a grant hold the site's id, which comes first: 69 bytes. */
-    private const SITE_LENGTH = 92;
-
     /**
      * Signs a grant.
      *
@@ -48,71 +42,6 @@ final class token {
         ];
         $signed = $keyid . '.' . self::encode(json_encode($payload, JSON_THROW_ON_ERROR));
         return $signed . '.' . self::encode(hash_hmac('sha256', $signed, $secret, true));
-    }
-
-    /**
-     * The site that a token names. Nothing says yet that it is one of ours.
-     *
-     * @param mixed $token as the browser sent it.
-     * @return string|null null: it names none.
-     */
-    public static function named_site(mixed $token): ?string {
-        $parts = self::parts($token);
-        $start = $parts ? base64_decode(strtr(substr($parts[1], 0, self::SITE_LENGTH), '-_', '+/')) : '';
-        return preg_match('/^\["([A-Za-z0-9_-]{1,64})",/', $start, $match) ? $match[1] : null;
-    }
-
-    /**
-     * Checks a token.
-     *
-     * @param mixed $token as the browser sent it.
-     * @param string[] $secrets key id => secret.
-     * @param string $site the site's id: a token of another site is foreign even under the same key.
-     * @param float $now
-     * @param int $switches those that the site lets be on, {@see switches::of_site()}.
-     * @return grant|null null if the token is forged, foreign, damaged or expired.
-     */
-    public static function verify(mixed $token, array $secrets, string $site, float $now, int $switches = 0): ?grant {
-        $parts = self::parts($token);
-        if ($parts === null || !isset($secrets[$parts[0]])) {
-            return null;
-        }
-        $signature = self::encode(hash_hmac('sha256', $parts[0] . '.' . $parts[1], $secrets[$parts[0]], true));
-        if (!hash_equals($signature, $parts[2])) {
-            return null;
-        }
-        // What follows was written by us.
-        $payload = json_decode(base64_decode(strtr($parts[1], '-_', '+/')), true);
-        if ($payload[0] !== $site || $payload[6] <= $now) {
-            return null;
-        }
-        return new grant(
-            $payload[0],
-            $payload[1],
-            $payload[2],
-            $payload[3],
-            $payload[4],
-            $payload[8],
-            $payload[5],
-            $payload[6],
-            (bool) $payload[7],
-            // A token from before an upgrade has none.
-            ($payload[9] ?? 0) & $switches,
-        );
-    }
-
-    /**
-     * Key id, grant and signature.
-     *
-     * @param mixed $token
-     * @return string[]|null null: this is not even a token's form.
-     */
-    private static function parts(mixed $token): ?array {
-        if (!is_string($token) || strlen($token) > self::MAX_LENGTH) {
-            return null;
-        }
-        $parts = explode('.', $token, 4);
-        return count($parts) === 3 ? $parts : null;
     }
 
     /**

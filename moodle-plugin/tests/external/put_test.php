@@ -64,7 +64,7 @@ final class put_test extends stream_testcase {
     }
 
     /**
-     * The validator is the same.
+     * What may be written is judged by the same code.
      */
     public function test_foreign_slot_is_refused(): void {
         $this->start([['shortanswer', 'frogtoad']]);
