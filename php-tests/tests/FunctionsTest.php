@@ -21,7 +21,7 @@ final class FunctionsTest extends TestCase
             $functions = (new ReflectionExtension("exam_stream"))->getFunctions();
             $show = function (ReflectionFunction $f) {
                 $parameters = array_map(fn ($p) => $p->getType() . " $" . $p->getName()
-                    . ($p->isDefaultValueAvailable() ? " = " . var_export($p->getDefaultValue(), true) : ""), $f->getParameters());
+                    . ($p->isDefaultValueAvailable() ? " = " . strtolower(var_export($p->getDefaultValue(), true)) : ""), $f->getParameters());
                 return "function " . $f->getName() . "(" . implode(", ", $parameters) . "): " . $f->getReturnType();
             };
             return ["functions" => array_map($show, array_values($functions)),
@@ -96,6 +96,76 @@ final class FunctionsTest extends TestCase
         ] as $expression => $expected) {
             [$class, $message] = $this->call($expression);
             $this->assertSame('ValueError', $class, $expression);
+            $this->assertStringContainsString($expected, $message);
+        }
+    }
+
+    /** A page's token, what the site says of its doors, and a request with one answer. */
+    private const DOOR = '
+        $page = sprintf("%016x-0badcafe", 1795884580e6);
+        $door = ["site" => "s", "keys" => [1 => "secret", 2 => "other"], "switches" => 63,
+            "limits" => ["maxbody" => 1000, "maxrecord" => 900, "maxfields" => 9],
+            "client" => ["key" => "marks", "skip" => 3, "proxies" => ""]];
+        $encode = fn($bytes) => rtrim(strtr(base64_encode($bytes), "+/", "-_"), "=");
+        $signed = "1." . $encode(json_encode(["s", 77, 5, 3, 99, $page, 1795888000, 0, (object) [1 => 101], 63]));
+        $token = $signed . "." . $encode(hash_hmac("sha256", $signed, "secret", true));
+        $answer = ["type" => "answer", "page" => "$page.01234567", "seq" => 1, "at" => 1795884599, "slot" => 1, "qa" => 101,
+            "status" => 1, "fields" => ["answer" => "ü"]];
+        $request = fn(...$records) => json_encode(["token" => $token, "records" => $records]);
+        $now = 1795884600.5;
+    ';
+
+    public function testARequestIsAdmittedByItsToken(): void
+    {
+        $replies = $this->php(self::DOOR . '
+            $alive = ["type" => "alive"] + $answer;
+            $help = ["type" => "help", "text" => "?"] + $answer;
+            $shared = &$door["limits"]["maxbody"];
+            $agent = ["HTTP_USER_AGENT" => "Firefox", "REMOTE_ADDR" => "192.0.2.7"];
+            $ask = fn(...$arguments) => exam_stream_admit(...$arguments);
+            return [$ask($request($answer), $door, $now, []), $ask($request($help), $door, $now, []),
+                json_decode($ask($request($alive), $door, $now, $agent)[1]["lines"][0], true),
+                $ask($request(["seq" => -1] + $answer), $door, $now, []),
+                $ask("{}", $door, $now, []), $ask(str_repeat(" ", 1001), $door, $now, []),
+                $ask("{\"records\":[]}", $door, $now, []), $ask("{\"records\":[]}", $door, $now, [], $token),
+                $ask($request(), ["keys" => [1 => "others"]] + $door, $now, []), $ask($request(), $door, 1795888000.0, [])];',
+            $this->settings(null, ['sender' => 'off']),
+        );
+        [$admitted, $help, $alive, $bad, $none, $large, $without, $given, $forged, $expired] = $replies;
+        $page = sprintf('%016x-0badcafe', 1795884580e6);
+        $this->assertSame([200, ['attempt' => 77, 'lines' => [
+            '{"ts":1795884600.500000,"at":1795884599.000000,"v":1,"id":"77-' . $page . '.01234567-1","type":"answer","site":"s",'
+            . '"quiz":3,"attempt":77,"usage":99,"student_id":5,"page":"' . $page . '.01234567","seq":1,"slot":1,"qa":101,'
+            . '"status":1,"fields":{"answer":"ü"}}',
+        ]]], $admitted);
+        $this->assertSame(['grant' => ['site' => 's', 'attempt' => 77, 'user' => 5, 'quiz' => 3, 'usage' => 99, 'slots' => [1 => 101],
+            'page' => $page, 'expires' => 1795888000, 'preview' => false, 'switches' => 63],
+            'calls' => [['index' => 0, 'id' => "77-$page.01234567-1", 'call' => null]], 'known' => null], $help[1]['help']);
+        // The marks stay what they were, so that nobody's address changes with an upgrade.
+        $mark = fn (string $of) => substr(hash_hmac('sha256', $of, 'marks'), 0, 16);
+        $this->assertSame([$mark('77 address c0000207'), $mark('77 agent Firefox')], [$alive['address'], $alive['agent']]);
+        $this->assertSame([400, 'bad', 0], [$bad[0], $bad[1]['error'], $bad[1]['index']]);
+        $this->assertSame([400, 'bad', -1], [$none[0], $none[1]['error'], $none[1]['index']]);
+        $this->assertSame([413, ['error' => 'toolarge']], $large);
+        $this->assertSame([403, ['error' => 'token']], $without);
+        $this->assertSame([200, ['attempt' => 77, 'lines' => []]], $given);
+        $this->assertSame([[403, ['error' => 'token']], [403, ['error' => 'token']]], [$forged, $expired]);
+    }
+
+    public function testADoorThatLacksSomethingIsNamed(): void
+    {
+        foreach ([
+            '["site" => null] + $door, $now, []' => '($door) must have a string in site',
+            '["limits" => []] + $door, $now, []' => '($door) must have a number from 0 on in limits, maxbody',
+            '["switches" => -1] + $door, $now, []' => '($door) must have a number from 0 on in switches',
+            '["client" => ["skip" => 3]] + $door, $now, []' => '($door) must have a string in client, key',
+            '[], $now, []' => '($door) must have an array in limits',
+            '$door, -1.0, []' => '($now) must be the time in seconds since 1970',
+            '$door, NAN, []' => '($now) must be the time in seconds since 1970',
+            '$door, $now, [], "\xff"' => '($token) must be UTF-8',
+        ] as $arguments => $expected) {
+            [$class, $message] = $this->call('(function () {' . self::DOOR . "return exam_stream_admit(\"\", $arguments); })()");
+            $this->assertSame('ValueError', $class, $arguments);
             $this->assertStringContainsString($expected, $message);
         }
     }

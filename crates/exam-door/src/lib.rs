@@ -74,3 +74,6 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

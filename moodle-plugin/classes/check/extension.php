@@ -30,9 +30,13 @@ class extension extends base {
     #[\Override]
     public function get_result(): result {
         // Without it the quiz is stock Moodle's, and nobody would notice.
-        return \core\di::get(backend::class)->is_available()
-            ? $this->look(\core\di::get(backend::class))
-            : $this->result(result::ERROR, 'missing');
+        $backend = \core\di::get(backend::class);
+        $version = phpversion('exam_stream');
+        return match (true) {
+            $backend->is_available() => $this->look($backend),
+            $version === false => $this->result(result::ERROR, 'missing'),
+            default => $this->result(result::ERROR, 'old', $version),
+        };
     }
 
     #[\Override]

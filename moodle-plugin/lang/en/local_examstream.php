@@ -102,6 +102,7 @@ $string['check_door_ws'] = 'Answers come through Moodle\'s web service.';
 $string['check_extension'] = 'PHP extension';
 $string['check_extension_missing'] = 'The PHP extension exam_stream is not loaded. Quizzes work as without this plugin. Install the extension and restart PHP.';
 $string['check_extension_ok'] = 'The PHP extension exam_stream {$a} is loaded.';
+$string['check_extension_old'] = 'The PHP extension exam_stream {$a} that is loaded is older than this plugin and lacks a function that it needs. Quizzes work as without this plugin. Install the extension that belongs to it and restart PHP.';
 $string['check_failed'] = 'The check itself failed.';
 $string['check_sender'] = 'Delivery';
 $string['check_sender_missing'] = '{$a} records wait and no process sends them. Run cron, or the program exam-stream with drain.';
