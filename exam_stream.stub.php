@@ -81,27 +81,6 @@ namespace {
     function exam_stream_stats(): array {}
 
     /**
-     * Remembers a string in this process, for requests that it serves within the next seconds.
-     *
-     * For what takes long to find out and hardly ever changes, such as where a site's files are. Each file of PHP code
-     * has names of its own: what is recalled was remembered by the code of the same file, whatever else the process runs.
-     *
-     * @param string $name 1 to 256 bytes
-     * @param string $value at most 4096 bytes
-     * @param float $seconds from 0 to 60
-     * @return bool false: not remembered, because there is no room; 64 names are
-     * @throws ValueError when an argument is out of its bounds
-     */
-    function exam_stream_remember(string $name, string $value, float $seconds): bool {}
-
-    /**
-     * What the code of the file that calls has last remembered under a name in this process.
-     *
-     * @return string|null null: nothing, or its time is over
-     */
-    function exam_stream_recall(string $name): ?string {}
-
-    /**
      * What a browser's request may write: the lines of its records, made by the one validator of both doors of the
      * Moodle plugin. Accepts nothing yet, and asks nobody.
      *
@@ -116,12 +95,41 @@ namespace {
      * @param array<string> $server the request's variables, as in $_SERVER
      * @param ?string $token in place of the one in the request
      * @return array{int, array} the HTTP status, 200 or that of a refusal, and what is to be accepted
-     *     (array{attempt: int, lines: list<string>, help?: array{grant: array<string, mixed>, known: ?string,
+     *     (array{attempt: int, now: float, lines: list<string>, help?: array{grant: array<string, mixed>, known: ?string,
      *     calls: list<array{index: int, id: string, call: ?string}>}}) or replied
      *     (array{error: string, index?: int, message?: string})
      * @throws ValueError when something is missing in $door, or $now is no time
      */
     function exam_stream_admit(string $request, array $door, float $now, array $server, ?string $token = null): array {}
+
+    /**
+     * Lets exam_stream_try_door() reply by a door in this process, for requests that it serves within the next seconds.
+     *
+     * Each file of PHP code has doors of its own: a request is answered by what the code of the same file has shown,
+     * whatever else the process runs.
+     *
+     * @param array<string, mixed> $door as for exam_stream_admit(), and {written: int}: when the file that says it was
+     *     written, in seconds since 1970
+     * @param string $directory where the file is, door.php, and where a file closed/<attempt % 256>/<attempt> says that an
+     *     attempt takes nothing more
+     * @param float $seconds from 0 to 60
+     * @return bool false: not kept, because there is no room; 64 doors are
+     * @throws ValueError when something is missing in $door, or $seconds is out of bounds
+     */
+    function exam_stream_keep_door(array $door, string $directory, float $seconds): bool {}
+
+    /**
+     * Replies to a browser's request by the doors that code of the same file has shown in this process a moment ago: what
+     * exam_stream_admit() admits is accepted for the stream of exam_stream.stream.
+     *
+     * Leaves to PHP code whatever is not as usual: no door that the token opens, one that has been written anew since, a
+     * closed attempt, a request that is refused or not posted.
+     *
+     * @return array{int, string}|array{null, array}|null the HTTP status, 200 or 503 where the spool takes no more now, and
+     *     the body as JSON; where the help desk is asked, null and what is admitted, of which nothing is accepted yet; null:
+     *     PHP code is to reply
+     */
+    function exam_stream_try_door(string $request): ?array {}
 }
 
 namespace ExamStream {

@@ -17,74 +17,59 @@
 /**
  * The cheap door: takes answers from attempt pages, without database and session.
  *
- * The page token in the request says whose they are; see \local_examstream\local\door. This is the page that is asked
- * most on a site during an exam, so it loads nothing but what it needs, and reads config.php only where its process does
- * not remember what that said a moment ago.
+ * The page token in the request says whose they are. This is the page that is asked most on a site during an exam, so the
+ * extension replies wherever a request in this process has shown it the site's door a moment ago; config.php and classes
+ * are read where not, or where something is not as usual. Nothing here may mention $_SERVER: PHP would fill it each time.
  *
  * @package   local_examstream
  * @copyright 2026 The Exam Stream contributors
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 
-// By name, because Moodle's autoloader comes with config.php only. Ours is for what few requests need.
 // phpcs:disable moodle.Files.MoodleInternal.MoodleInternalGlobalState
-require_once(__DIR__ . '/classes/local/backend.php');
-require_once(__DIR__ . '/classes/local/extension.php');
-require_once(__DIR__ . '/classes/local/door.php');
-spl_autoload_register(function (string $class): void {
-    $file = __DIR__ . '/classes' . strtr(substr($class, strlen('local_examstream')), '\\', '/') . '.php';
-    if (str_starts_with($class, 'local_examstream\\') && is_file($file)) {
-        require_once($file);
-    }
-});
+// A site may set a smaller limit than this, which keeps what is read into memory bounded.
+$localexamstreambody = (string) file_get_contents('php://input', false, null, 0, 1048577);
+$localexamstreamreply = function_exists('exam_stream_try_door') ? exam_stream_try_door($localexamstreambody) : null;
 
-// As config.php has it: a warning that is shown would be no JSON, and nobody's business.
-if (ini_get('display_errors')) {
+if (!isset($localexamstreamreply[0])) {
+    // Moodle's autoloader comes with all of config.php only.
+    spl_autoload_register(function (string $class): void {
+        $file = __DIR__ . '/classes' . strtr(substr($class, strlen('local_examstream')), '\\', '/') . '.php';
+        if (str_starts_with($class, 'local_examstream\\') && is_file($file)) {
+            require_once($file);
+        }
+    });
+    // As config.php has it: a warning that is shown would be no JSON, and nobody's business.
     ini_set('display_errors', '0');
+    try {
+        if ($localexamstreamreply === null) {
+            define('ABORT_AFTER_CONFIG', true);
+            define('NO_DEBUG_DISPLAY', true);
+            require(__DIR__ . '/../../config.php');
+        }
+        $localexamstreamreply = \local_examstream\local\door::serve($localexamstreambody, $localexamstreamreply[1] ?? null);
+        if (isset($CFG->dataroot) && $localexamstreamreply[0] === 200) {
+            // No longer than opcache, as it comes, keeps a file that has changed. Only code in this file may show it doors.
+            exam_stream_keep_door(
+                \local_examstream\local\door::read($CFG->dataroot),
+                \local_examstream\local\door::directory($CFG->dataroot),
+                2.0
+            );
+        }
+    } catch (\Throwable $e) {
+        // The message of an unforeseen error might quote what was sent. There is no debugging() yet.
+        // phpcs:ignore moodle.PHP.ForbiddenFunctions.FoundWithAlternative
+        error_log('local_examstream: put.php failed: ' . get_class($e) . ' at ' . $e->getFile() . ':' . $e->getLine());
+        $localexamstreamreply = [503, '{"error":"unavailable","saved":0}'];
+    }
 }
 
-/**
- * Replies to the request.
- *
- * @param string|null $dataroot null: as far as that is possible without config.php.
- * @return array|null [HTTP status, body]; null: it is not.
- */
-function local_examstream_reply(?string $dataroot): ?array {
-    if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
-        header('Allow: POST');
-        return [405, ['error' => 'method']];
-    }
-    // The door file may set a smaller limit; this one keeps what is read into memory bounded.
-    $maxbody = \local_examstream\local\door::LIMITS['maxbody'];
-    if (($_SERVER['CONTENT_LENGTH'] ?? 0) > $maxbody) {
-        return [413, ['error' => 'toolarge']];
-    }
-    $body = (string) file_get_contents('php://input', false, null, 0, $maxbody + 1);
-    $extension = new \local_examstream\local\extension();
-    return $dataroot === null
-        ? \local_examstream\local\door::reply_from_memory($body, microtime(true), $extension, $_SERVER)
-        : \local_examstream\local\door::reply($dataroot, $body, microtime(true), $extension, $_SERVER);
-}
-
-try {
-    $localexamstreamreply = local_examstream_reply(null);
-    if ($localexamstreamreply === null) {
-        define('ABORT_AFTER_CONFIG', true);
-        define('NO_DEBUG_DISPLAY', true);
-        require(__DIR__ . '/../../config.php');
-        $localexamstreamreply = local_examstream_reply($CFG->dataroot);
-    }
-} catch (\Throwable $e) {
-    // The message of an unforeseen error might quote what was sent. There is no debugging() yet.
-    // phpcs:ignore moodle.PHP.ForbiddenFunctions.FoundWithAlternative
-    error_log('local_examstream: put.php failed: ' . get_class($e) . ' at ' . $e->getFile() . ':' . $e->getLine());
-    $localexamstreamreply = [503, ['error' => 'unavailable', 'saved' => 0]];
-}
-
-http_response_code($localexamstreamreply[0]);
 header('Content-Type: application/json');
 header('Cache-Control: no-store');
-if ($localexamstreamreply[0] === 503) {
-    header('Retry-After: ' . \local_examstream\local\door::RETRY_AFTER);
+if ($localexamstreamreply[0] !== 200) {
+    http_response_code($localexamstreamreply[0]);
 }
-echo \local_examstream\local\door::encode($localexamstreamreply[1]);
+if ($localexamstreamreply[0] === 503) {
+    header('Retry-After: 5');
+}
+echo $localexamstreamreply[1];

@@ -1,33 +1,67 @@
-//! `exam_stream_admit()`: PHP's arrays to `exam-door` and back.
+//! `exam_stream_admit()` and its like: PHP's arrays to `exam-door` and back.
+
+use std::cell::OnceCell;
+use std::ptr;
 
 use exam_door::{Admitted, Call, Door, Grant, Headers, Limits, Origin, Refusal};
 use exam_record::MAX_RECORD;
 use ext_php_rs::boxed::ZBox;
 use ext_php_rs::convert::IntoZval;
 use ext_php_rs::error::Result;
-use ext_php_rs::types::{ZendHashTable, Zval};
+use ext_php_rs::types::{ArrayKey, ZendHashTable, Zval};
+use ext_php_rs::zend::ProcessGlobals;
 
-/// `$_SERVER`.
-pub struct Server<'a>(pub &'a ZendHashTable);
+/// `$_SERVER` as PHP code has it.
+pub struct Given<'a>(pub &'a ZendHashTable);
 
-impl Headers for Server<'_> {
+impl Headers for Given<'_> {
     fn get(&self, name: &str) -> Option<&[u8]> {
         bytes(self.0, name)
     }
 }
 
+/// `$_SERVER` of the request that is running. PHP fills it when it is first asked for, and most
+/// requests do not ask.
+#[derive(Default)]
+pub struct Running(OnceCell<Option<*const ZendHashTable>>);
+
+impl Headers for Running {
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        let table = self.0.get_or_init(|| {
+            let globals = ProcessGlobals::get();
+            globals.http_server_vars().map(ptr::from_ref)
+        });
+        // SAFETY: PHP's own array, which stays to the end of the request; nothing changes it while
+        // a function of ours runs.
+        bytes(unsafe { (*table)?.as_ref()? }, name)
+    }
+}
+
 /// What the site says of its doors; `Err`: what is missing in it.
-pub fn settings(door: &ZendHashTable) -> std::result::Result<Door<'_>, String> {
+pub fn settings(door: &ZendHashTable) -> std::result::Result<Door, String> {
     let missing = |what: &str, kind: &str| format!("must have {kind} in {what}");
+    let keys = array(door, "keys").ok_or_else(|| missing("keys", "an array"))?;
     let limits = array(door, "limits").ok_or_else(|| missing("limits", "an array"))?;
     let client = array(door, "client").ok_or_else(|| missing("client", "an array"))?;
+    let string = |table: &ZendHashTable, name: &str, what: &str| {
+        text(table, name).ok_or_else(|| missing(what, "a string"))
+    };
     let limit = |name: &str| {
         number(limits, name)
             .and_then(|limit| usize::try_from(limit).ok())
             .ok_or_else(|| missing(&format!("limits, {name}"), "a number from 0 on"))
     };
+    let key = |(id, secret): (ArrayKey<'_>, &Zval)| {
+        let secret = secret.dereference().zend_str();
+        let secret = secret.ok_or_else(|| missing(&format!("keys, {id}"), "a string"))?;
+        Ok((id.to_string(), secret.as_bytes().to_vec()))
+    };
     Ok(Door {
-        site: text(door, "site").ok_or_else(|| missing("site", "a string"))?,
+        site: string(door, "site", "site")?,
+        keys: keys
+            .iter()
+            .map(key)
+            .collect::<std::result::Result<_, String>>()?,
         limits: Limits {
             body: limit("maxbody")?,
             record: limit("maxrecord")?.min(MAX_RECORD),
@@ -37,21 +71,20 @@ pub fn settings(door: &ZendHashTable) -> std::result::Result<Door<'_>, String> {
             .and_then(|bits| u32::try_from(bits).ok())
             .ok_or_else(|| missing("switches", "a number from 0 on"))?,
         origin: Origin {
-            key: bytes(client, "key").ok_or_else(|| missing("client, key", "a string"))?,
+            key: string(client, "key", "client, key")?.into_bytes(),
             skip: number(client, "skip").ok_or_else(|| missing("client, skip", "a number"))?,
-            proxies: text(client, "proxies")
-                .ok_or_else(|| missing("client, proxies", "a string"))?,
+            proxies: string(client, "proxies", "client, proxies")?,
         },
     })
 }
 
-/// The secret of a key id, of `keys` in the settings.
-pub fn secret<'a>(door: &'a ZendHashTable, key: &str) -> Option<&'a [u8]> {
-    bytes(array(door, "keys")?, key)
+/// When the file that says it was written, in Unix seconds.
+pub fn written(door: &ZendHashTable) -> Option<i64> {
+    number(door, "written")
 }
 
-/// `[200, {attempt, lines, help}]`.
-pub fn admitted(admitted: &Admitted) -> Result<Zval> {
+/// `[status, {attempt, now, lines, help}]`.
+pub fn admitted(status: Option<u16>, admitted: &Admitted, now: f64) -> Result<Zval> {
     let Admitted { grant, lines, help } = admitted;
     let mut list = ZendHashTable::with_capacity(u32::try_from(lines.len())?);
     for line in lines {
@@ -59,6 +92,7 @@ pub fn admitted(admitted: &Admitted) -> Result<Zval> {
     }
     let mut what = ZendHashTable::new();
     what.insert("attempt", grant.attempt)?;
+    what.insert("now", now)?;
     what.insert("lines", list)?;
     if let Some(help) = help {
         let mut calls = ZendHashTable::new();
@@ -75,7 +109,7 @@ pub fn admitted(admitted: &Admitted) -> Result<Zval> {
         desk.insert("known", help.known.as_deref())?;
         what.insert("help", desk)?;
     }
-    reply(200, what)
+    reply(status, what.into_zval(false)?)
 }
 
 /// `[HTTP status, body]`.
@@ -86,10 +120,20 @@ pub fn refused(refusal: &Refusal) -> Result<Zval> {
         body.insert("index", index.map_or(Ok(-1), i64::try_from)?)?;
         body.insert("message", &message[..])?;
     }
-    reply(refusal.status(), body)
+    reply(Some(refusal.status()), body.into_zval(false)?)
 }
 
-fn reply(status: u16, body: ZBox<ZendHashTable>) -> Result<Zval> {
+/// `[200, body]`, or `[503, body]` where not all were accepted. The body is JSON.
+pub fn accepted(saved: usize, of: usize, now: f64) -> Result<Zval> {
+    let (status, body) = if saved == of {
+        (200, format!(r#"{{"now":{now:.6},"saved":{saved}}}"#))
+    } else {
+        (503, format!(r#"{{"error":"full","saved":{saved}}}"#))
+    };
+    reply(Some(status), body.into_zval(false)?)
+}
+
+fn reply(status: Option<u16>, body: Zval) -> Result<Zval> {
     let mut reply = ZendHashTable::with_capacity(2);
     reply.push(status)?;
     reply.push(body)?;
@@ -128,8 +172,8 @@ fn bytes<'a>(table: &'a ZendHashTable, name: &str) -> Option<&'a [u8]> {
     Some(member(table, name)?.zend_str()?.as_bytes())
 }
 
-fn text<'a>(table: &'a ZendHashTable, name: &str) -> Option<&'a str> {
-    std::str::from_utf8(bytes(table, name)?).ok()
+fn text(table: &ZendHashTable, name: &str) -> Option<String> {
+    String::from_utf8(bytes(table, name)?.to_vec()).ok()
 }
 
 fn number(table: &ZendHashTable, name: &str) -> Option<i64> {

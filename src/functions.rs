@@ -3,11 +3,14 @@
 //! Arguments are read by PHP's own parser, so that coercion, strict_types and
 //! the wording of a TypeError are those of every internal function.
 
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CString, OsStr, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use exam_record::AttemptKey;
 use ext_php_rs::args::Arg;
@@ -20,7 +23,7 @@ use ext_php_rs::ffi::{
 };
 use ext_php_rs::flags::DataType;
 use ext_php_rs::types::{ZendStr, Zval};
-use ext_php_rs::zend::{BailoutGuard, ClassEntry, ExecuteData, run_handler};
+use ext_php_rs::zend::{BailoutGuard, ClassEntry, ExecuteData, SapiGlobals, run_handler};
 use ext_php_rs::zend_fastcall;
 
 use crate::convert::{self, Failure};
@@ -74,14 +77,6 @@ pub fn all() -> [FunctionBuilder<'static>; 9] {
             false,
             false,
         ),
-        FunctionBuilder::new("exam_stream_remember", exam_stream_remember)
-            .arg(Arg::new("name", DataType::String))
-            .arg(Arg::new("value", DataType::String))
-            .arg(Arg::new("seconds", DataType::Double))
-            .returns(DataType::Bool, false, false),
-        FunctionBuilder::new("exam_stream_recall", exam_stream_recall)
-            .arg(Arg::new("name", DataType::String))
-            .returns(DataType::String, false, true),
         FunctionBuilder::new("exam_stream_admit", exam_stream_admit)
             .arg(Arg::new("request", DataType::String))
             .arg(Arg::new("door", DataType::Array))
@@ -94,6 +89,14 @@ pub fn all() -> [FunctionBuilder<'static>; 9] {
             )
             .required_args(4)
             .returns(DataType::Array, false, false),
+        FunctionBuilder::new("exam_stream_keep_door", exam_stream_keep_door)
+            .arg(Arg::new("door", DataType::Array))
+            .arg(Arg::new("directory", DataType::String))
+            .arg(Arg::new("seconds", DataType::Double))
+            .returns(DataType::Bool, false, false),
+        FunctionBuilder::new("exam_stream_try_door", exam_stream_try_door)
+            .arg(Arg::new("request", DataType::String))
+            .returns(DataType::Array, false, true),
     ]
 }
 
@@ -146,9 +149,9 @@ php_function!(exam_stream_flush, flush);
 php_function!(exam_stream_state, state);
 php_function!(exam_stream_board, board);
 php_function!(exam_stream_stats, stats);
-php_function!(exam_stream_remember, remember);
-php_function!(exam_stream_recall, recall);
 php_function!(exam_stream_admit, admit);
+php_function!(exam_stream_keep_door, keep_door);
+php_function!(exam_stream_try_door, try_door);
 
 fn put(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     let (mut stream, mut record) = (ptr::null_mut::<zend_string>(), ptr::null_mut::<Zval>());
@@ -260,57 +263,6 @@ fn stats(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     Ok(())
 }
 
-fn remember(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
-    let (mut name, mut value) = (ptr::null_mut::<zend_string>(), ptr::null_mut());
-    let mut seconds = 0.0_f64;
-    // SAFETY: the pointers match the letters: S a string, S another one, d a float.
-    parsed(unsafe {
-        zend_parse_parameters(
-            arguments(ex),
-            c"SSd".as_ptr(),
-            &mut name,
-            &mut value as *mut *mut zend_string,
-            &mut seconds,
-        )
-    })?;
-    // SAFETY: both are on the frame of this call.
-    let (name, value) = unsafe { (bytes(name), bytes(value)) };
-    let most = memory::MOST.as_secs_f64();
-    if name.is_empty() || name.len() > memory::NAME_BYTES {
-        let expected = format!("must have 1 to {} bytes", memory::NAME_BYTES);
-        return Err(value_error(1, &expected));
-    }
-    if value.len() > memory::VALUE_BYTES {
-        let expected = format!("must have at most {} bytes", memory::VALUE_BYTES);
-        return Err(value_error(2, &expected));
-    }
-    if !(0.0..=most).contains(&seconds) {
-        let expected = format!("must be a number of seconds from 0 to {most}");
-        return Err(value_error(3, &expected));
-    }
-    let now = Instant::now();
-    let until = now + Duration::from_secs_f64(seconds);
-    let name = of_caller(name);
-    retval.set_bool(process::memory().remember(&name, value, until, now));
-    Ok(())
-}
-
-fn recall(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
-    let mut name = ptr::null_mut::<zend_string>();
-    // SAFETY: the pointer matches the letter: S a string.
-    parsed(unsafe { zend_parse_parameters(arguments(ex), c"S".as_ptr(), &mut name) })?;
-    // SAFETY: on the frame of this call.
-    let name = of_caller(unsafe { bytes(name) });
-    // A copy, because PHP may bail out where it has no memory for its own.
-    let value = process::memory()
-        .recall(&name, Instant::now())
-        .map(<[u8]>::to_vec);
-    if let Some(value) = value {
-        retval.set_zend_string(ZendStr::new(value, false));
-    }
-    Ok(())
-}
-
 fn admit(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     let (mut request, mut token) = (ptr::null_mut(), ptr::null_mut::<zend_string>());
     let (mut settings, mut server) = (ptr::null_mut::<Zval>(), ptr::null_mut::<Zval>());
@@ -343,27 +295,104 @@ fn admit(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
     if !(0.0..1e11).contains(&now) {
         return Err(value_error(3, "must be the time in seconds since 1970"));
     }
-    let secret = |key: &str| door::secret(settings, key);
-    let server = door::Server(server);
+    let verdict = exam_door::admit(request, token, [&site], &door::Given(server), now);
+    let verdict = verdict.map(|(admitted, _)| admitted);
+    drop(site);
     // PHP may bail out where it has no memory for the reply.
-    let verdict = exam_door::admit(request, token, &site, secret, &server, now);
     let verdict = BailoutGuard::new(verdict);
-    let reply = match &*verdict {
-        Ok(admitted) => door::admitted(admitted),
+    *retval = made(match &*verdict {
+        Ok(admitted) => door::admitted(Some(200), admitted, now),
         Err(refusal) => door::refused(refusal),
-    };
-    *retval = reply.map_err(|e| {
-        PhpException::from_message(e.to_string()).throw();
-        Thrown
     })?;
     Ok(())
 }
 
-/// A name in the memory: that of the file whose code calls, then the name given.
-fn of_caller(name: &[u8]) -> Vec<u8> {
+fn keep_door(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
+    let (mut settings, mut directory) = (ptr::null_mut::<Zval>(), ptr::null_mut::<zend_string>());
+    let mut seconds = 0.0_f64;
+    // SAFETY: the pointers match the letters: a an array, S a string, d a float.
+    parsed(unsafe {
+        zend_parse_parameters(
+            arguments(ex),
+            c"aSd".as_ptr(),
+            &mut settings,
+            &mut directory,
+            &mut seconds,
+        )
+    })?;
+    // SAFETY: both are on the frame of this call.
+    let (Some(settings), directory) = (unsafe { ((*settings).array(), bytes(directory)) }) else {
+        return Ok(()); // the parser takes arrays only
+    };
+    let site = door::settings(settings).map_err(|expected| value_error(1, &expected))?;
+    let written =
+        door::written(settings).ok_or_else(|| value_error(1, "must have a number in written"))?;
+    let most = memory::MOST.as_secs_f64();
+    if !(0.0..=most).contains(&seconds) {
+        let expected = format!("must be a number of seconds from 0 to {most}");
+        return Err(value_error(3, &expected));
+    }
+    let place = (PathBuf::from(OsStr::from_bytes(directory)), written);
+    let now = Instant::now();
+    let until = now + Duration::from_secs_f64(seconds);
+    retval.set_bool(process::memory().keep(caller(), site, place, until, now));
+    Ok(())
+}
+
+/// Null wherever something is not as usual: PHP code, which knows more, is to decide then.
+fn try_door(ex: &mut ExecuteData, retval: &mut Zval) -> Outcome {
+    let mut request = ptr::null_mut::<zend_string>();
+    // SAFETY: the pointer matches the letter: S a string.
+    parsed(unsafe { zend_parse_parameters(arguments(ex), c"S".as_ptr(), &mut request) })?;
+    // SAFETY: on the frame of this call.
+    let request = unsafe { bytes(request) };
+    let posted = match SapiGlobals::get().request_info().request_method() {
+        None | Some("POST") => true,
+        Some(_) => false,
+    };
+    let stream = ini::default_stream();
+    let doors = process::memory().doors(caller(), Instant::now());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let (Ok(now), true, false) = (now, posted, stream.is_empty()) else {
+        return Ok(());
+    };
+    let now = now.as_secs_f64();
+    // PHP may bail out where it has no memory for its server variables or the reply.
+    let known = BailoutGuard::new((doors, stream));
+    let (doors, stream) = &*known;
+    let headers = door::Running::default();
+    let verdict = exam_door::admit(request, None, doors.iter().map(Arc::as_ref), &headers, now);
+    let Ok((admitted, kept)) = verdict else {
+        return Ok(());
+    };
+    if !kept.is_current() || kept.is_closed(admitted.grant.attempt) != Some(false) {
+        return Ok(());
+    }
+    let admitted = BailoutGuard::new(admitted);
+    *retval = made(if admitted.help.is_some() {
+        door::admitted(None, &admitted, now)
+    } else {
+        let lines: Vec<_> = admitted.lines.iter().map(String::as_bytes).collect();
+        let of = lines.len();
+        let saved = process::put(stream, &lines);
+        drop(lines);
+        door::accepted(saved, of, now)
+    })?;
+    Ok(())
+}
+
+/// A value that was made for PHP; a failure, which is PHP's own, becomes an `Exception`.
+fn made(value: PhpResult<Zval>) -> Outcome<Zval> {
+    value.map_err(|e| {
+        PhpException::from_message(e.to_string()).throw();
+        Thrown
+    })
+}
+
+/// The file whose code calls.
+fn caller<'a>() -> &'a [u8] {
     // SAFETY: in a function that PHP has called; the text is that of a live file name, or static.
-    let file = unsafe { std::ffi::CStr::from_ptr(zend_get_executed_filename()) };
-    [file.to_bytes_with_nul(), name].concat()
+    unsafe { std::ffi::CStr::from_ptr(zend_get_executed_filename()) }.to_bytes()
 }
 
 /// A delivery stream by the name given, or the one '' stands for.

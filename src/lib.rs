@@ -14,8 +14,8 @@
 //! | `functions` | the functions: arguments, errors, results |
 //! | `convert` | PHP values to JSON and back |
 //! | `reader` | `exam_stream_state()`, `exam_stream_board()`: the state store, asked on PHP's thread |
-//! | `memory` | `exam_stream_remember()`, `exam_stream_recall()`: a few strings for the next requests of this process |
-//! | `door` | `exam_stream_admit()`: PHP arrays to `exam-door` and back |
+//! | `door` | `exam_stream_admit()` and its like: PHP arrays to `exam-door` and back |
+//! | `memory` | the doors that the next requests of this process are answered by |
 //! | `log` | where an administrator reads what went wrong |
 //! | `info` | `exam_stream_stats()` and phpinfo() |
 

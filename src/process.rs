@@ -159,7 +159,7 @@ pub fn trouble() -> (Option<(String, SystemTime)>, u64) {
     )
 }
 
-/// What the scripts of this process remember. Hold it for no call into PHP.
+/// What this process remembers for its next requests. Hold it for no call into PHP.
 pub fn memory() -> MutexGuard<'static, Memory> {
     lock(&local().memory)
 }

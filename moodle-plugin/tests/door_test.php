@@ -378,131 +378,98 @@ final class door_test extends stream_testcase {
     }
 
     /**
-     * Knocks where config.php was not read.
+     * Knocks where the extension replies by itself.
      *
      * @param array $more what differs in the request.
      * @param string|null $body
-     * @return array|null
+     * @return array|null [HTTP status, body]
      */
-    private function knock_from_memory(array $more = [], ?string $body = null): ?array {
+    private function try_door(array $more = [], ?string $body = null): ?array {
         $body ??= json_encode($more + ['token' => $this->token, 'sent' => 12.5, 'records' => [$this->record()]]);
-        $this->stream->records = [];
-        return door::reply_from_memory($body, site::now(), $this->stream);
+        $reply = exam_stream_try_door($body);
+        return isset($reply[0]) ? [$reply[0], json_decode($reply[1], true)] : $reply;
     }
 
     /**
-     * After one request a process needs no config.php for those that follow, and takes from them what it took from it.
+     * Shows the extension the site's door for a minute, in which put.php does for a moment.
      */
-    public function test_process_that_remembers_the_site_needs_no_config(): void {
+    private function keep_door(): void {
+        global $CFG;
+        if (!$this->stream->behind) {
+            $this->markTestSkipped('The extension replies, which is not loaded.');
+        }
+        $this->assertTrue(exam_stream_keep_door(door::read($CFG->dataroot), door::directory($CFG->dataroot), 60.0));
+    }
+
+    /**
+     * A door that was shown lets a token of its site in, with the same records as the long way.
+     */
+    public function test_extension_replies_where_it_was_shown_the_door(): void {
         $this->open_page();
-        $this->assertNull($this->knock_from_memory());
-        $this->knock([$this->record()]);
-        [$status, $reply] = $this->knock_from_memory();
+        $this->assertNull($this->try_door());
+        $this->keep_door();
+        $before = site::now();
+        [$status, $reply] = $this->try_door(['records' => [$this->record(['fields' => ['answer' => 'from memory']])]]);
         $this->assertSame([200, 1], [$status, $reply['saved']]);
-        $this->assertSame([3], array_column($this->stream->records, 'seq'));
-        $this->assertSame(site::id(), $this->stream->records[0]['site']);
+        $this->assertEqualsWithDelta($before, $reply['now'], 5);
+        for ($tries = 0; $tries < 100 && !isset($state['slots'][1]); $tries++) {
+            usleep(50000);
+            $state = $this->stream->behind->state(site::id(), (int) $this->attempt->id);
+        }
+        $this->assertSame(['answer' => 'from memory'], $state['slots'][1]['fields']);
+        $this->assertSame([200, 0], [$this->try_door(['records' => []])[0], $this->try_door(['records' => []])[1]['saved']]);
     }
 
     /**
-     * The mark of a finished attempt closes the door that memory opens, too.
+     * Where PHP might have another word it is asked: nothing is accepted, and nothing refused.
      */
-    public function test_process_that_remembers_the_site_refuses_a_finished_attempt(): void {
-        $this->open_page();
-        $this->knock([$this->record()]);
-        closed::mark($this->attempt->id);
-        $this->assert_refused(410, 'finished', $this->knock_from_memory());
-    }
-
-    /**
-     * Where config.php might have another word it is asked: nothing is accepted, and nothing refused.
-     */
-    public function test_config_is_asked_where_memory_is_in_doubt(): void {
+    public function test_extension_leaves_to_php_what_is_in_doubt(): void {
         global $CFG;
         $this->open_page();
-        $this->knock([$this->record()]);
-        $this->assertSame(200, $this->knock_from_memory()[0]);
+        $this->keep_door();
+        $accepted = fn(): int => $this->stream->behind->stats()['accepted'];
+        $before = $accepted();
         $expired = keys::sign($this->grant(expires: time() - 1));
         $foreign = keys::sign($this->grant(site: 'elsewhere'));
         foreach ([null, 5, '', '..', 'a.b.c', $this->token . 'A', $expired, $foreign] as $token) {
-            $this->assertNull($this->knock_from_memory(['token' => $token]));
+            $this->assertNull($this->try_door(['token' => $token]));
         }
         foreach (['', '[]', '{', '{"records":1}', str_repeat(' ', 1048577)] as $body) {
-            $this->assertNull($this->knock_from_memory([], $body));
+            $this->assertNull($this->try_door([], $body));
         }
-        $this->assertNull($this->knock_from_memory(['records' => [$this->record(), $this->record(['slot' => 7])]]));
+        $this->assertNull($this->try_door(['records' => [$this->record(), $this->record(['slot' => 7])]]));
+        closed::mark($this->attempt->id);
+        $this->assertNull($this->try_door());
+        closed::clear($this->attempt->id);
+        $this->assertNotNull($this->try_door(['records' => []]));
 
-        set_config('maxbody', 100, 'local_examstream');
+        // Whatever is published, what was shown before is no longer true.
         keys::publish();
-        $this->assertNull($this->knock_from_memory());
-        unset_config('maxbody', 'local_examstream');
-        set_config('enabled', 0, 'local_examstream');
-        keys::publish();
-        $this->assertNull($this->knock_from_memory());
+        $this->assertNull($this->try_door());
+        $this->keep_door();
+        $this->assertNotNull($this->try_door(['records' => []]));
         unlink(door::directory($CFG->dataroot) . '/door.php');
-        $this->assertNull($this->knock_from_memory());
-        $this->assertSame([], $this->stream->records);
+        $this->assertNull($this->try_door());
+        $this->assertSame($before, $accepted());
     }
 
     /**
-     * A memory that leads to the data of another site lets nobody in.
+     * A door of another site, or one that only other code was shown, lets nobody in.
      */
-    public function test_memory_of_another_site_opens_no_door(): void {
+    public function test_door_that_other_code_was_shown_opens_to_nobody(): void {
         global $CFG;
         $this->open_page();
-        $this->knock([$this->record()]);
-        $this->assertCount(1, $this->stream->memory);
-        $elsewhere = make_request_directory();
-        mkdir(door::directory($elsewhere));
-        $door = ['written' => 1700000000, 'site' => 'elsewhere', 'keys' => [1 => 'x']] + door::read($CFG->dataroot);
-        $file = door::directory($elsewhere) . '/door.php';
-        file_put_contents($file, '<?php return ' . var_export($door, true) . ';');
-        touch($file, $door['written']);
-        $this->stream->memory = array_map(fn() => $elsewhere, $this->stream->memory);
-        $this->assertNull($this->knock_from_memory());
-        $this->stream->memory = array_map(fn() => '/nowhere', $this->stream->memory);
-        $this->assertNull($this->knock_from_memory());
-        $this->assertSame([], $this->stream->records);
-    }
-
-    /**
-     * Only a token that the site has signed leaves something in a process's memory, and only about the host that was asked.
-     */
-    public function test_only_a_good_token_is_remembered(): void {
-        global $CFG;
-        $this->open_page();
-        $this->knock([$this->record()], ['token' => $this->token . 'A']);
-        $this->knock([$this->record()], ['token' => keys::sign($this->grant(site: 'elsewhere'))]);
-        $this->assertSame([], $this->stream->memory);
+        $this->keep_door();
+        $other = make_request_directory() . '/other.php';
+        file_put_contents($other, '<?php return fn($body) => exam_stream_try_door($body);');
         $body = json_encode(['token' => $this->token, 'records' => []]);
-        $host = ['HTTP_HOST' => 'moodle.example'];
-        $this->assertSame(200, door::reply($CFG->dataroot, $body, site::now(), $this->stream, $host)[0]);
-        $this->assertSame(['data directory of moodle.example' => $CFG->dataroot], $this->stream->memory);
-        $this->assertSame(200, door::reply_from_memory($body, site::now(), $this->stream, $host)[0]);
-        $this->assertNull(door::reply_from_memory($body, site::now(), $this->stream, ['HTTP_HOST' => 'other.example']));
-    }
+        $this->assertNull((include($other))($body));
+        $this->assertSame(200, exam_stream_try_door($body)[0]);
 
-    /**
-     * A host's name of any length is one to remember.
-     */
-    public function test_long_host_is_remembered(): void {
-        global $CFG;
-        $this->open_page();
-        $body = json_encode(['token' => $this->token, 'records' => []]);
-        $host = ['HTTP_HOST' => str_repeat('m', 8000)];
-        $extension = new local\extension();
-        $door = fn() => door::reply($CFG->dataroot, $body, site::now(), $extension, $host)[0];
-        $this->assertSame($extension->is_available() ? 200 : 503, $door());
-    }
-
-    /**
-     * The extension remembers for seconds; one that lacks the function remembers nothing.
-     */
-    public function test_extension_remembers(): void {
-        $extension = new local\extension();
-        $name = 'test ' . random_string();
-        $this->assertNull($extension->recall($name));
-        $extension->remember($name, '/var/moodledata');
-        $this->assertSame($extension->is_available() ? '/var/moodledata' : null, $extension->recall($name));
+        $door = ['site' => 'elsewhere', 'keys' => [1 => 'x']] + door::read($CFG->dataroot);
+        $this->assertTrue(exam_stream_keep_door($door, door::directory($CFG->dataroot), 60.0));
+        $this->assertSame(200, exam_stream_try_door($body)[0]);
+        $this->assertNull($this->try_door(['token' => keys::sign($this->grant(site: 'elsewhere'))]));
     }
 
     /**

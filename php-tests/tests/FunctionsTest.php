@@ -37,69 +37,6 @@ final class FunctionsTest extends TestCase
         );
     }
 
-    public function testAProcessRemembersForSeconds(): void
-    {
-        $remembered = $this->php(
-            'return [exam_stream_recall("a"), exam_stream_remember("a", "1\0\xff", 9), exam_stream_remember("b", "", 0.05),
-                exam_stream_recall("b"), usleep(100000), exam_stream_recall("b"), bin2hex(exam_stream_recall("a")),
-                exam_stream_remember("a", "2", 60), exam_stream_recall("a"), exam_stream_remember("a", "", 0), exam_stream_recall("a")];',
-            $this->settings(null, ['sender' => 'off']),
-        );
-        $this->assertSame([null, true, true, '', null, null, '3100ff', true, '2', true, null], $remembered);
-    }
-
-    public function testAForkedProcessHasAMemoryOfItsOwn(): void
-    {
-        $remembered = $this->php(
-            'exam_stream_remember("a", "parent", 9);
-            if (!($pid = pcntl_fork())) {
-                $inherited = exam_stream_recall("a");
-                exam_stream_remember("a", "child", 9);
-                posix_kill(getmypid(), $inherited === null && exam_stream_recall("a") === "child" ? SIGUSR1 : SIGKILL);
-            }
-            pcntl_waitpid($pid, $status);
-            return [pcntl_wtermsig($status) === SIGUSR1, exam_stream_recall("a")];',
-            $this->settings(null, ['sender' => 'off']),
-        );
-        $this->assertSame([true, 'parent'], $remembered);
-    }
-
-    public function testAFileRecallsOnlyWhatItsOwnCodeRemembered(): void
-    {
-        $recalled = $this->php(
-            'foreach (["one", "two"] as $file) {
-                file_put_contents($path = sys_get_temp_dir() . "/" . $file . getmypid() . ".php", "<?php return [
-                    fn() => exam_stream_remember(\'a\', \'$file\', 9), fn() => exam_stream_recall(\'a\')];");
-                [$remember[], $recall[]] = include $path;
-                unlink($path);
-            }
-            exam_stream_remember("a", "here", 9);
-            $remember[0]();
-            return [$recall[0](), $recall[1](), exam_stream_recall("a"), call_user_func("exam_stream_recall", "a")];',
-            $this->settings(null, ['sender' => 'off']),
-        );
-        $this->assertSame(['one', null, 'here', 'here'], $recalled);
-    }
-
-    public function testAMemoryHasBounds(): void
-    {
-        $this->assertSame([true, false], $this->call('(function () {
-            for ($i = 0; $i < 64; $i++) { $last = exam_stream_remember("name $i", str_repeat("x", 4096), 9); }
-            return [$last, exam_stream_remember("one more", "", 9)]; })()'));
-        foreach ([
-            'exam_stream_remember("", "", 1)' => '($name) must have 1 to 256 bytes',
-            'exam_stream_remember(str_repeat("x", 257), "", 1)' => '($name) must have 1 to 256 bytes',
-            'exam_stream_remember("a", str_repeat("x", 4097), 1)' => '($value) must have at most 4096 bytes',
-            'exam_stream_remember("a", "", -1)' => '($seconds) must be a number of seconds from 0 to 60',
-            'exam_stream_remember("a", "", 61)' => '($seconds) must be a number of seconds from 0 to 60',
-            'exam_stream_remember("a", "", NAN)' => '($seconds) must be a number of seconds from 0 to 60',
-        ] as $expression => $expected) {
-            [$class, $message] = $this->call($expression);
-            $this->assertSame('ValueError', $class, $expression);
-            $this->assertStringContainsString($expected, $message);
-        }
-    }
-
     /** A page's token, what the site says of its doors, and a request with one answer. */
     private const DOOR = '
         $page = sprintf("%016x-0badcafe", 1795884580e6);
@@ -126,14 +63,14 @@ final class FunctionsTest extends TestCase
             return [$ask($request($answer), $door, $now, []), $ask($request($help), $door, $now, []),
                 json_decode($ask($request($alive), $door, $now, $agent)[1]["lines"][0], true),
                 $ask($request(["seq" => -1] + $answer), $door, $now, []),
-                $ask("{}", $door, $now, []), $ask(str_repeat(" ", 1001), $door, $now, []),
+                $ask("{}", $door, $now, []), $ask($request() . str_repeat(" ", 900), $door, $now, []),
                 $ask("{\"records\":[]}", $door, $now, []), $ask("{\"records\":[]}", $door, $now, [], $token),
                 $ask($request(), ["keys" => [1 => "others"]] + $door, $now, []), $ask($request(), $door, 1795888000.0, [])];',
             $this->settings(null, ['sender' => 'off']),
         );
         [$admitted, $help, $alive, $bad, $none, $large, $without, $given, $forged, $expired] = $replies;
         $page = sprintf('%016x-0badcafe', 1795884580e6);
-        $this->assertSame([200, ['attempt' => 77, 'lines' => [
+        $this->assertSame([200, ['attempt' => 77, 'now' => 1795884600.5, 'lines' => [
             '{"ts":1795884600.500000,"at":1795884599.000000,"v":1,"id":"77-' . $page . '.01234567-1","type":"answer","site":"s",'
             . '"quiz":3,"attempt":77,"usage":99,"student_id":5,"page":"' . $page . '.01234567","seq":1,"slot":1,"qa":101,'
             . '"status":1,"fields":{"answer":"ü"}}',
@@ -148,7 +85,7 @@ final class FunctionsTest extends TestCase
         $this->assertSame([400, 'bad', -1], [$none[0], $none[1]['error'], $none[1]['index']]);
         $this->assertSame([413, ['error' => 'toolarge']], $large);
         $this->assertSame([403, ['error' => 'token']], $without);
-        $this->assertSame([200, ['attempt' => 77, 'lines' => []]], $given);
+        $this->assertSame([200, ['attempt' => 77, 'now' => 1795884600.5, 'lines' => []]], $given);
         $this->assertSame([[403, ['error' => 'token']], [403, ['error' => 'token']]], [$forged, $expired]);
     }
 
@@ -159,12 +96,121 @@ final class FunctionsTest extends TestCase
             '["limits" => []] + $door, $now, []' => '($door) must have a number from 0 on in limits, maxbody',
             '["switches" => -1] + $door, $now, []' => '($door) must have a number from 0 on in switches',
             '["client" => ["skip" => 3]] + $door, $now, []' => '($door) must have a string in client, key',
-            '[], $now, []' => '($door) must have an array in limits',
+            '[], $now, []' => '($door) must have an array in keys',
             '$door, -1.0, []' => '($now) must be the time in seconds since 1970',
             '$door, NAN, []' => '($now) must be the time in seconds since 1970',
             '$door, $now, [], "\xff"' => '($token) must be UTF-8',
         ] as $arguments => $expected) {
             [$class, $message] = $this->call('(function () {' . self::DOOR . "return exam_stream_admit(\"\", $arguments); })()");
+            $this->assertSame('ValueError', $class, $arguments);
+            $this->assertStringContainsString($expected, $message);
+        }
+    }
+
+    /** A door in a directory, and a token that is good today. */
+    private const KEPT = self::DOOR . '
+        mkdir($directory = sys_get_temp_dir() . "/door" . getmypid());
+        touch("$directory/door.php", 1795880000);
+        $door["written"] = 1795880000;
+        $page = sprintf("%016x-0badcafe", (time() - 20) * 1e6);
+        $signed = "1." . $encode(json_encode(["s", 77, 5, 3, 99, $page, time() + 60, 0, (object) [1 => 101], 63]));
+        $token = $signed . "." . $encode(hash_hmac("sha256", $signed, "secret", true));
+        $answer["page"] = "$page.01234567";
+        $request = fn(...$records) => json_encode(["token" => $token, "records" => $records]);
+        register_shutdown_function(fn() => exec("rm -r $directory"));
+    ';
+
+    public function testADoorThatWasShownRepliesByItself(): void
+    {
+        $replies = $this->php(self::KEPT . '
+            $try = fn($body) => exam_stream_try_door($body);
+            $before = $try($request($answer));
+            $kept = exam_stream_keep_door($door, $directory, 9);
+            $replies = [$before, $kept, $try($request($answer, ["seq" => 2] + $answer)), $try($request()),
+                $try($request(["type" => "help"] + $answer)), $try($request(["seq" => -1] + $answer)), $try("{}"), $try("")];
+            $accepted = exam_stream_stats()["accepted"];
+            mkdir("$directory/closed/77", 0777, true);
+            touch("$directory/closed/77/77");
+            $replies[] = $try($request($answer));
+            unlink("$directory/closed/77/77");
+            touch("$directory/door.php", 1795880001);
+            $replies[] = $try($request($answer));
+            unlink("$directory/door.php");
+            $replies[] = $try($request($answer));
+            touch("$directory/door.php", 1795880000);
+            $replies[] = $try($request($answer))[0];
+            exam_stream_keep_door($door, $directory, 0.05);
+            usleep(60000);
+            $replies[] = $try($request($answer));
+            return [$replies, $accepted, exam_stream_stats()["accepted"]];',
+            $this->settings(null, ['sender' => 'off']),
+        );
+        [[$before, $kept, $two, $empty, $help, $bad, $none, $nothing, $closed, $changed, $gone, $again, $late], $first, $all] = $replies;
+        $this->assertSame([null, true, 200], [$before, $kept, $two[0]]);
+        $this->assertMatchesRegularExpression('/^\{"now":\d{10}\.\d{6},"saved":2\}$/', $two[1]);
+        $this->assertSame([200, 0], [$empty[0], json_decode($empty[1], true)['saved']]);
+        $this->assertSame([null, 77, 1], [$help[0], $help[1]['attempt'], count($help[1]['lines'])]);
+        $this->assertSame([null, null, null], [$bad, $none, $nothing]);
+        $this->assertSame([null, null, null, 200, null], [$closed, $changed, $gone, $again, $late]);
+        $this->assertSame([2, 3], [$first, $all]);
+    }
+
+    public function testAFullSpoolIsToldByTheDoor(): void
+    {
+        $reply = $this->php(self::KEPT . '
+            exam_stream_keep_door($door, $directory, 9);
+            foreach ([100000, 1] as $bytes) {
+                while (exam_stream_put("exam", str_repeat("1", $bytes))) {}
+            }
+            return exam_stream_try_door($request(["fields" => ["answer" => str_repeat("x", 400)]] + $answer));',
+            $this->settings(null, ['sender' => 'off', 'spool_max_bytes' => '1M']),
+        );
+        $this->assertSame([503, '{"error":"full","saved":0}'], $reply);
+    }
+
+    public function testAForkedProcessIsShownDoorsAnew(): void
+    {
+        $replies = $this->php(self::KEPT . '
+            exam_stream_keep_door($door, $directory, 9);
+            if (!($pid = pcntl_fork())) {
+                posix_kill(getmypid(), exam_stream_try_door($request($answer)) === null ? SIGUSR1 : SIGKILL);
+            }
+            pcntl_waitpid($pid, $status);
+            return [pcntl_wtermsig($status) === SIGUSR1, exam_stream_try_door($request($answer))[0]];',
+            $this->settings(null, ['sender' => 'off']),
+        );
+        $this->assertSame([true, 200], $replies);
+    }
+
+    public function testCodeOfAFileIsAnsweredByTheDoorsItHasShown(): void
+    {
+        $replies = $this->php(self::KEPT . '
+            foreach (["one", "two"] as $file) {
+                file_put_contents("$directory/$file.php", "<?php return [fn(...\$of) => exam_stream_keep_door(...\$of),
+                    fn(\$body) => exam_stream_try_door(\$body)];");
+                [$keep[], $try[]] = include "$directory/$file.php";
+            }
+            $keep[0]($door, $directory, 9);
+            return [$try[0]($request($answer))[0], $try[1]($request($answer)), exam_stream_try_door($request($answer))];',
+            $this->settings(null, ['sender' => 'off']),
+        );
+        $this->assertSame([200, null, null], $replies);
+    }
+
+    public function testTheMemoryOfDoorsHasBounds(): void
+    {
+        $this->assertSame([true, true, false], $this->call('(function () {' . self::DOOR . '
+            $keep = fn($site) => exam_stream_keep_door(["site" => "$site", "written" => 1] + $door, "/", 9);
+            for ($i = 0; $i < 64; $i++) { $last = $keep($i); }
+            return [$last, $keep(7), $keep("one more")]; })()'));
+        foreach ([
+            '$door, "/", 1' => '($door) must have a number in written',
+            '["site" => 5, "written" => 1] + $door, "/", 1' => '($door) must have a string in site',
+            '["written" => 1] + $door, "/", -1' => '($seconds) must be a number of seconds from 0 to 60',
+            '["written" => 1] + $door, "/", 61' => '($seconds) must be a number of seconds from 0 to 60',
+            '["written" => 1] + $door, "/", NAN' => '($seconds) must be a number of seconds from 0 to 60',
+        ] as $arguments => $expected) {
+            [$class, $message] = $this->call('(function () {' . self::DOOR . "return exam_stream_keep_door($arguments); })()");
             $this->assertSame('ValueError', $class, $arguments);
             $this->assertStringContainsString($expected, $message);
         }

@@ -15,18 +15,26 @@ mod request;
 mod token;
 
 pub use origin::{Headers, Origin};
-pub use request::{Admitted, Call, Help, Limits, MAX_RECORDS, MAX_TEXT, admit};
+pub use request::{Admitted, Call, Help, Limits, MAX_BODY, MAX_RECORDS, MAX_TEXT, admit};
 pub use token::Grant;
 
-/// What the site says of its doors.
-#[derive(Clone, Copy, Debug)]
-pub struct Door<'a> {
+/// What a site says of its doors.
+#[derive(Clone, Debug)]
+pub struct Door {
     /// The site's id: a token of another site is foreign even under the same key.
-    pub site: &'a str,
+    pub site: String,
+    /// Ids and secrets of the keys that verify tokens.
+    pub keys: Vec<(String, Vec<u8>)>,
     pub limits: Limits,
     /// The [switches](switch) that may be on in some quiz.
     pub switches: u32,
-    pub origin: Origin<'a>,
+    pub origin: Origin,
+}
+
+impl AsRef<Door> for Door {
+    fn as_ref(&self) -> &Door {
+        self
+    }
 }
 
 /// What may be on besides answers: bits of a grant, and of a site.

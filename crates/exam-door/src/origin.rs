@@ -13,14 +13,14 @@ use sha2::Sha256;
 const MARK: usize = 8;
 
 /// How a request's address is read, and the key of its marks.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Origin<'a> {
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
     /// Stays: marks of one attempt are compared over hours.
-    pub key: &'a [u8],
+    pub key: Vec<u8>,
     /// Headers that are not believed: bits of Moodle's `$CFG->getremoteaddrconf`.
     pub skip: i64,
     /// The site's proxies, single ones and with a prefix: Moodle's `$CFG->reverseproxyignore`.
-    pub proxies: &'a str,
+    pub proxies: String,
 }
 
 /// A request's variables by their names in PHP's `$_SERVER`.
@@ -35,7 +35,7 @@ pub(crate) struct Marks {
     pub agent: String,
 }
 
-impl Origin<'_> {
+impl Origin {
     /// The marks of a request in an attempt.
     pub(crate) fn marks(&self, attempt: i64, headers: &impl Headers) -> Marks {
         let network = self.address(headers).map(network);
@@ -48,7 +48,7 @@ impl Origin<'_> {
 
     /// A keyed hash.
     fn mark(&self, of: &[&[u8]]) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.key)
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key)
             .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
         for part in of {
             mac.update(part);

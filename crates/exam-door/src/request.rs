@@ -10,6 +10,9 @@ use serde_json::value::RawValue;
 use crate::origin::Headers;
 use crate::{Door, Grant, Refusal, switch};
 
+/// Bytes of a request. A site may set less.
+pub const MAX_BODY: usize = 1 << 20;
+
 /// Records in one request. An outbox that holds more sends the rest afterwards.
 pub const MAX_RECORDS: usize = 500;
 
@@ -103,19 +106,20 @@ struct Record<'a> {
     text: Option<Value>,
 }
 
-/// What a request may write, received at `now` (Unix seconds).
+/// What a request may write, received at `now` (Unix seconds), and which of the doors its token
+/// opens.
 ///
 /// `request` is `{"token": …, "sent": …, "help": …, "records": […]}`; `token` stands in for the one
-/// in it where the caller knows who asks. `secret` finds the secret of a key id.
-pub fn admit<'a>(
+/// in it where the caller knows who asks.
+pub fn admit<'d, D: AsRef<Door>>(
     request: &[u8],
     token: Option<&str>,
-    door: &Door<'_>,
-    secret: impl FnOnce(&str) -> Option<&'a [u8]>,
+    doors: impl IntoIterator<Item = &'d D>,
     headers: &impl Headers,
     now: f64,
-) -> Result<Admitted, Refusal> {
-    if request.len() > door.limits.body {
+) -> Result<(Admitted, &'d D), Refusal> {
+    let bytes = request.len();
+    if bytes > MAX_BODY {
         return Err(Refusal::TooLarge);
     }
     let request: Request<'_> = std::str::from_utf8(request)
@@ -125,10 +129,16 @@ pub fn admit<'a>(
             index: None,
             message: "The request is not a JSON object with records.".to_owned(),
         })?;
-    let grant = token
-        .or(request.token.as_ref().and_then(Value::as_str))
-        .and_then(|token| Grant::verify(token, door, secret, now))
+    let token = token.or(request.token.as_ref().and_then(Value::as_str));
+    let token = token.ok_or(Refusal::Token)?;
+    let (grant, opened) = doors
+        .into_iter()
+        .find_map(|door| Some((Grant::verify(token, door.as_ref(), now)?, door)))
         .ok_or(Refusal::Token)?;
+    let door = opened.as_ref();
+    if bytes > door.limits.body {
+        return Err(Refusal::TooLarge);
+    }
     if request.records.len() > MAX_RECORDS {
         return Err(Refusal::TooLarge);
     }
@@ -162,13 +172,13 @@ pub fn admit<'a>(
         calls.extend(call.map(|(id, call)| Call { index, id, call }));
     }
     let help = (known.is_some() || !calls.is_empty()).then_some(Help { calls, known });
-    Ok(Admitted { grant, lines, help })
+    Ok((Admitted { grant, lines, help }, opened))
 }
 
 /// What all lines of a request have in common. Times are microseconds since 1970, UTC.
 struct Maker<'a, H> {
     grant: &'a Grant,
-    door: &'a Door<'a>,
+    door: &'a Door,
     headers: &'a H,
     now: u64,
     minted: u64,

@@ -26,9 +26,10 @@ impl Headers for Server {
     }
 }
 
-fn door() -> Door<'static> {
+fn door() -> Door {
     Door {
-        site: "site",
+        site: "site".to_owned(),
+        keys: vec![("1".to_owned(), SECRET.to_vec())],
         limits: Limits {
             body: 1_048_576,
             record: 262_144,
@@ -36,9 +37,9 @@ fn door() -> Door<'static> {
         },
         switches: 63,
         origin: Origin {
-            key: b"marks",
+            key: b"marks".to_vec(),
             skip: 3,
-            proxies: "",
+            proxies: String::new(),
         },
     }
 }
@@ -59,16 +60,12 @@ fn token(grant: &Value) -> String {
     signed("1", grant.to_string().as_bytes(), SECRET)
 }
 
-fn secret(key: &str) -> Option<&'static [u8]> {
-    (key == "1").then_some(SECRET)
-}
-
-fn knock(body: &str, token: Option<&str>, door: &Door<'_>) -> Result<Admitted, Refusal> {
+fn knock(body: &str, token: Option<&str>, door: &Door) -> Result<Admitted, Refusal> {
     let server = Server(BTreeMap::from([
         ("REMOTE_ADDR", "192.0.2.7"),
         ("HTTP_USER_AGENT", "Firefox"),
     ]));
-    admit(body.as_bytes(), token, door, secret, &server, NOW)
+    admit(body.as_bytes(), token, [door], &server, NOW).map(|(admitted, _)| admitted)
 }
 
 fn answer() -> Value {
@@ -194,6 +191,23 @@ fn only_a_token_of_ours_whole_and_young_opens() {
 }
 
 #[test]
+fn a_token_opens_the_door_of_its_site() {
+    let other = Door {
+        site: "other".to_owned(),
+        ..door()
+    };
+    let server = Server(BTreeMap::new());
+    let body = json!({"token": token(&grant()), "records": [answer()]}).to_string();
+    let doors = [other.clone(), door()];
+    let (_, opened) = admit(body.as_bytes(), None, &doors, &server, NOW).unwrap();
+    assert_eq!(opened.site, "site");
+    let none = admit(body.as_bytes(), None, [&other], &server, NOW);
+    assert_eq!(none.unwrap_err(), Refusal::Token);
+    let none = admit::<Door>(body.as_bytes(), None, [], &server, NOW);
+    assert_eq!(none.unwrap_err(), Refusal::Token);
+}
+
+#[test]
 fn a_token_from_before_there_were_switches_has_none() {
     let mut old = grant();
     old.as_array_mut().unwrap().pop();
@@ -239,7 +253,9 @@ fn a_request_that_is_none_is_refused_as_a_whole() {
     let server = Server(BTreeMap::new());
     let body = b"{\"records\":[\"\xff\"]}";
     assert_eq!(
-        refused(admit(body, None, &door(), secret, &server, NOW)).status(),
+        admit(body, None, [&door()], &server, NOW)
+            .unwrap_err()
+            .status(),
         400
     );
 }
@@ -255,6 +271,8 @@ fn limits_are_kept() {
     };
     let body = json!({"token": token(&grant()), "records": [answer()]}).to_string();
     assert_eq!(refused(knock(&body, None, &small)), Refusal::TooLarge);
+    let huge = " ".repeat(MAX_BODY + 1);
+    assert_eq!(refused(knock(&huge, None, &door())), Refusal::TooLarge);
     let many = json!({"token": token(&grant()), "records": vec![answer(); MAX_RECORDS + 1]});
     assert_eq!(
         refused(knock(&many.to_string(), None, &door())),
@@ -405,9 +423,9 @@ fn steps_of_calls_are_told_to_the_desk() {
 /// The mark of an address, behind proxies.
 fn address(skip: i64, proxies: &str, headers: &[(&'static str, &'static str)]) -> Option<String> {
     let origin = Origin {
-        key: b"marks",
+        key: b"marks".to_vec(),
         skip,
-        proxies,
+        proxies: proxies.to_owned(),
     };
     origin
         .marks(5, &Server(headers.iter().copied().collect()))
@@ -425,9 +443,9 @@ fn a_mark_tells_a_change_and_nothing_else() {
     assert_eq!(remote("unix:"), None);
     assert_eq!(remote("192.0.2.7").unwrap().len(), 16);
     let sixth = Origin {
-        key: b"marks",
+        key: b"marks".to_vec(),
         skip: 3,
-        proxies: "",
+        proxies: String::new(),
     }
     .marks(6, &Server(BTreeMap::from([("REMOTE_ADDR", "192.0.2.7")])));
     assert_ne!(sixth.address, remote("192.0.2.7"));

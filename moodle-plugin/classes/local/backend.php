@@ -46,7 +46,7 @@ interface backend {
      * @param float $now the time of receipt.
      * @param string[] $server the request, as in $_SERVER.
      * @param string|null $token in place of the one in the request.
-     * @return array [HTTP status, body of the reply]; where the status is 200: attempt, lines, and help if the help desk
+     * @return array [HTTP status, body of the reply]; where the status is 200: attempt, now, lines, and help if the help desk
      *      is asked (grant, calls, known), see exam_stream_admit() in exam_stream.stub.php.
      */
     public function admit(string $request, array $door, float $now, array $server, ?string $token = null): array;
@@ -87,22 +87,6 @@ interface backend {
      * @return bool
      */
     public function flush(float $timeout): bool;
-
-    /**
-     * What this code has let its process remember under a name a moment ago.
-     *
-     * @param string $name
-     * @return string|null null: nothing, or too long ago.
-     */
-    public function recall(string $name): ?string;
-
-    /**
-     * Remembers something in this process for a few seconds.
-     *
-     * @param string $name
-     * @param string $value
-     */
-    public function remember(string $name, string $value): void;
 
     /**
      * The figures of this server's spool.

@@ -20,7 +20,8 @@ namespace local_examstream\local;
  * The cheap door: from the body of a request to its reply, without database and session.
  *
  * Reads two things from the disk: the door file, which {@see keys} publishes from the database, and the mark of a
- * closed attempt. Everything else is in the request, and what it may write is judged by the extension.
+ * closed attempt. Everything else is in the request, and what it may write is judged by the extension. put.php comes
+ * here only where the extension does not do all of this by itself.
  *
  * @package   local_examstream
  * @copyright 2026 The Exam Stream contributors
@@ -29,12 +30,6 @@ namespace local_examstream\local;
 final class door {
     /** Limits where the site sets none: bytes of a request, bytes of a record, fields of an answer. */
     public const LIMITS = ['maxbody' => 1048576, 'maxrecord' => 262144, 'maxfields' => 1000];
-
-    /** Seconds after which a browser asks again when nothing can be taken. */
-    public const RETRY_AFTER = 5;
-
-    /** What a process remembers is called this and the host that was asked. */
-    private const MEMORY = 'data directory of ';
 
     /**
      * Where the door's files are: not in a cache directory, those are wiped by every purge.
@@ -96,56 +91,41 @@ final class door {
         if ($status !== 200) {
             return [$status, $what];
         }
-        $backend->remember(self::memory($server), $dataroot);
-        return self::pass($dataroot, $what, $now, $backend);
+        if (is_file(self::closed_mark($dataroot, $what['attempt']))) {
+            return [410, ['error' => 'finished']];
+        }
+        return self::pass($what, $backend);
     }
 
     /**
-     * The reply to a request, if this process knows from one before it where the data directory of the site is.
-     *
-     * config.php, which alone knows, takes longer than all the rest, and may serve several sites. That it is the right
-     * directory is not taken on trust: the keys in it must verify the token. Whatever is refused, or finds the door
-     * shut, is for config.php to decide.
+     * The reply of put.php where the extension leaves it to us.
      *
      * @param string $body
-     * @param float $now the time of receipt.
-     * @param backend $backend
-     * @param string[] $server the request, as in $_SERVER.
-     * @return array|null [HTTP status, body]; null: only {@see self::reply()} can tell.
+     * @param array|null $request what the extension has admitted, if that is what it leaves; null: config.php was read.
+     * @return array [HTTP status, body as JSON]
      */
-    public static function reply_from_memory(string $body, float $now, backend $backend, array $server = []): ?array {
-        $dataroot = $backend->recall(self::memory($server));
-        $door = $dataroot === null ? null : self::read($dataroot);
-        if ($door === null || !$door['open']) {
-            return null;
+    public static function serve(string $body, ?array $request): array {
+        global $CFG;
+        $extension = new extension();
+        if ($request !== null) {
+            [$status, $reply] = self::pass($request, $extension);
+        } else if ($_SERVER['REQUEST_METHOD'] !== 'POST') {
+            header('Allow: POST');
+            [$status, $reply] = [405, ['error' => 'method']];
+        } else {
+            [$status, $reply] = self::reply($CFG->dataroot, $body, microtime(true), $extension, $_SERVER);
         }
-        [$status, $what] = $backend->admit($body, $door, $now, $server);
-        return $status === 200 ? self::pass($dataroot, $what, $now, $backend) : null;
-    }
-
-    /**
-     * The name of what a process remembers of the site that is asked.
-     *
-     * @param string[] $server the request, as in $_SERVER.
-     * @return string
-     */
-    private static function memory(array $server): string {
-        return self::MEMORY . substr($server['HTTP_HOST'] ?? '', 0, 200);
+        return [$status, self::encode($reply)];
     }
 
     /**
      * Hands the records of a request over, and tells the help desk's news to a page that asks for them.
      *
-     * @param string $dataroot
      * @param array $request what was admitted, {@see backend::admit()}.
-     * @param float $now
      * @param backend $backend
      * @return array [HTTP status, body]
      */
-    private static function pass(string $dataroot, array $request, float $now, backend $backend): array {
-        if (is_file(self::closed_mark($dataroot, $request['attempt']))) {
-            return [410, ['error' => 'finished']];
-        }
+    private static function pass(array $request, backend $backend): array {
         // The store is asked for these only: an answer never waits for it.
         $help = $request['help'] ?? null;
         $desk = $help ? helpdesk::ask(new grant(...$help['grant']), $backend) : null;
@@ -159,14 +139,13 @@ final class door {
             return [503, ['error' => 'full', 'saved' => $saved]];
         }
         $news = isset($help['known']) ? $desk->news($help['known']) : null;
-        return [200, ['saved' => $saved, 'now' => $now] + ($news ? ['help' => $news] : [])];
+        return [200, ['saved' => $saved, 'now' => $request['now']] + ($news ? ['help' => $news] : [])];
     }
 
     /**
      * The body of a reply as JSON.
      *
-     * The time is written here: json_encode() takes longer for it than for all the rest, because it looks for the fewest
-     * digits.
+     * The time has six digits behind the point, as everywhere.
      *
      * @param array $body
      * @return string

@@ -24,13 +24,10 @@ namespace local_examstream\local;
  * @license   https://www.gnu.org/copyleft/gpl.html GNU GPL v3 or later
  */
 final class extension implements backend {
-    /** Seconds for which something is remembered: no longer than opcache, as it comes, keeps a file that has changed. */
-    private const REMEMBERED = 2.0;
-
     #[\Override]
     public function is_available(): bool {
         // The youngest of the functions that the door needs.
-        return function_exists('exam_stream_admit');
+        return function_exists('exam_stream_try_door');
     }
 
     #[\Override]
@@ -57,18 +54,6 @@ final class extension implements backend {
     #[\Override]
     public function flush(float $timeout): bool {
         return exam_stream_flush($timeout);
-    }
-
-    #[\Override]
-    public function recall(string $name): ?string {
-        return $this->is_available() ? exam_stream_recall($name) : null;
-    }
-
-    #[\Override]
-    public function remember(string $name, string $value): void {
-        if ($this->is_available()) {
-            exam_stream_remember($name, $value, self::REMEMBERED);
-        }
     }
 
     #[\Override]
