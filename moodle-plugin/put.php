@@ -48,13 +48,11 @@ if (!isset($localexamstreamreply[0])) {
             require(__DIR__ . '/../../config.php');
         }
         $localexamstreamreply = \local_examstream\local\door::serve($localexamstreambody, $localexamstreamreply[1] ?? null);
-        if (isset($CFG->dataroot) && $localexamstreamreply[0] === 200) {
+        $localexamstreamdoor = isset($CFG->dataroot) ? \local_examstream\local\door::read($CFG->dataroot) : null;
+        if ($localexamstreamdoor && $localexamstreamreply[0] === 200) {
             // No longer than opcache, as it comes, keeps a file that has changed. Only code in this file may show it doors.
-            exam_stream_keep_door(
-                \local_examstream\local\door::read($CFG->dataroot),
-                \local_examstream\local\door::directory($CFG->dataroot),
-                2.0
-            );
+            $localexamstreamdirectory = \local_examstream\local\door::directory($CFG->dataroot);
+            exam_stream_keep_door($localexamstreamdoor, $localexamstreamdirectory, 2.0);
         }
     } catch (\Throwable $e) {
         // The message of an unforeseen error might quote what was sent. There is no debugging() yet.
