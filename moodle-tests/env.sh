@@ -310,7 +310,8 @@ es_site() {
 # PHPUnit: Debian's package where it is the one Moodle asks for, else composer's.
 es_phpunit_tools() {
     [ -f "$site/vendor/autoload.php" ] && return
-    wanted=$(sed -n 's#.*"phpunit/phpunit": *"^\([0-9]*\(\.[0-9]*\)\{0,1\}\).*#\1#p' "$site/composer.json")
+    # The lock file's: from 5.2 on composer.json asks for a package that asks for it.
+    wanted=$(sed -n '/"name": "phpunit\/phpunit"/ { n; s/.*"version": "\([0-9]*\)\..*/\1/p; q; }' "$site/composer.lock")
     if phpunit --version 2>/dev/null | grep -q "^PHPUnit $wanted\."; then
         phpunit=$(readlink -f "$(command -v phpunit)")
         libraries=$(dirname "$(dirname "$phpunit")")/share/php
@@ -321,10 +322,13 @@ es_phpunit_tools() {
 <?php
 require_once('$libraries/PHPUnit/Autoload.php');
 require_once('$libraries/org/bovigo/vfs/autoload.php');
-// Composer's returns its loader, and from 5.1 on Moodle asks it this when it is installed.
-return new class {
+// Composer's returns its loader, and from 5.1 on Moodle asks it this when it is installed. From
+// 5.2 on its class has to be there, too; Moodle 4.5 brings the real one with a library.
+\$loader = new class {
     public function isClassMapAuthoritative() { return true; }
 };
+spl_autoload_register(fn(\$class) => \$class === 'Composer\\Autoload\\ClassLoader' && class_alias(\$loader::class, \$class));
+return \$loader;
 PHP
     else
         command -v composer >/dev/null || die "Moodle wants PHPUnit $wanted: install the package phpunit, or composer"

@@ -53,6 +53,9 @@ need_tools() {
     if grep -q "^\$branch *= *'405'" "$(es_code "$moodle")/version.php" && php -r 'exit((int) (PHP_VERSION_ID < 80400));'; then
         skip "Moodle 4.5 runs on PHP 8.1 to 8.3, and this is $(php -r 'echo PHP_VERSION;')"
     fi
+    # Asked of Moodle itself: 8.2 for 5.0 and 5.1, 8.3 from 5.2 on.
+    php -r 'require($argv[1]); exit(moodle_minimum_php_version_is_met() ? 0 : 1);' "$(es_code "$moodle")/lib/phpminimumversionlib.php" ||
+        skip "this Moodle wants a newer PHP than $(php -r 'echo PHP_VERSION;')"
 }
 
 begin() {

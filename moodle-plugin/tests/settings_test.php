@@ -120,8 +120,7 @@ final class settings_test extends stream_testcase {
         $this->start([['shortanswer', 'frogtoad']]);
         quiz_form::set((int) $this->quiz->id, ['enabled' => 0]);
         $this->setAdminUser();
-        $course = get_course($this->quiz->course);
-        $copy = duplicate_module($course, get_fast_modinfo($course)->get_cm($this->quiz->cmid));
+        $copy = self::duplicate_module($this->quiz);
         $this->assertNotSame((int) $this->quiz->id, (int) $copy->instance);
         $this->assertFalse(site::is_quiz_enabled((int) $copy->instance));
     }
@@ -133,7 +132,7 @@ final class settings_test extends stream_testcase {
         global $DB;
         $this->start([['shortanswer', 'frogtoad']]);
         quiz_form::set((int) $this->quiz->id, ['enabled' => 0]);
-        course_delete_module($this->quiz->cmid);
+        self::delete_module($this->quiz);
         $this->assertSame(0, $DB->count_records('local_examstream_quiz'));
     }
 

@@ -103,7 +103,7 @@ export class Browser {
         // A small machine that also runs the servers.
         browser.context.setDefaultTimeout(60000);
         browser.errors = [];
-        browser.page.on('pageerror', error => browser.errors.push(error.message));
+        browser.page.on('pageerror', error => browser.errors.push(error.stack));
         return browser;
     }
 

@@ -134,7 +134,7 @@ final class provider_test extends stream_testcase {
             'a teacher deletes the attempt' => [function (\stdClass $quiz, \stdClass $attempt): void {
                 quiz_delete_attempt($attempt, $quiz);
             }],
-            'the quiz is deleted' => [fn(\stdClass $quiz) => course_delete_module($quiz->cmid)],
+            'the quiz is deleted' => [fn(\stdClass $quiz) => self::delete_module($quiz)],
             'the course is deleted' => [fn(\stdClass $quiz) => delete_course($quiz->course, false)],
             'the course is reset' => [function (\stdClass $quiz): void {
                 reset_course_userdata((object) ['id' => $quiz->course, 'reset_quiz_attempts' => 1]);
@@ -210,7 +210,7 @@ final class provider_test extends stream_testcase {
         $this->start([['shortanswer', 'frogtoad']]);
         set_config('siteid', 'anothersite', 'local_examstream');
         $this->setAdminUser();
-        course_delete_module($this->quiz->cmid);
+        self::delete_module($this->quiz);
         $this->assertSame([], $this->told());
     }
 }
