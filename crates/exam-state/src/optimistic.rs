@@ -19,6 +19,15 @@ pub(crate) type Fold<'a> = (String, &'a Registers);
 /// Where it is, it is the only register; and only the script puts it there.
 const ERASED: &[u8] = b"erased";
 
+/// How attempts are kept for another time to live: by a script for all of a transaction, since of
+/// each command that is queued there are two answers to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Keep<'a> {
+    /// The hash of `keep.lua`.
+    pub script: &'a str,
+    pub ttl_ms: &'a str,
+}
+
 /// Registers from which on two round trips and little work cost less than one with much.
 const MANY: usize = 64;
 
@@ -39,7 +48,7 @@ pub(crate) fn worthwhile(folds: &[Fold<'_>]) -> bool {
 pub(crate) async fn fold<'a, 'b>(
     connection: &mut Connection,
     chunks: &[&'a [Fold<'b>]],
-    ttl_ms: &str,
+    keep: Option<Keep<'_>>,
     stamps: &Pipeline,
 ) -> RedisResult<Vec<&'a [Fold<'b>]>> {
     let mut refused = Vec::new();
@@ -48,7 +57,7 @@ pub(crate) async fn fold<'a, 'b>(
         let mut pipeline = Pipeline::new();
         let known = read.take();
         if let Some((chunk, stored)) = &known {
-            write(&mut pipeline, chunk, stored, ttl_ms);
+            write(&mut pipeline, chunk, stored, keep);
         }
         let writes = pipeline.len();
         if let Some(chunk) = next {
@@ -129,7 +138,7 @@ fn watch_and_read(pipeline: &mut Pipeline, folds: &[Fold<'_>]) {
     }
 }
 
-fn write(pipeline: &mut Pipeline, folds: &[Fold<'_>], stored: &[Value], ttl_ms: &str) {
+fn write(pipeline: &mut Pipeline, folds: &[Fold<'_>], stored: &[Value], keep: Option<Keep<'_>>) {
     pipeline.cmd("MULTI");
     for ((key, registers), stored) in folds.iter().zip(stored) {
         let stored = match stored {
@@ -157,11 +166,17 @@ fn write(pipeline: &mut Pipeline, folds: &[Fold<'_>], stored: &[Value], ttl_ms: 
                 pipeline.add_command(write);
             }
         }
-        if ttl_ms != "0" {
-            let mut keep = command("PEXPIRE", 2, key.len() + ttl_ms.len());
-            keep.arg(key).arg(ttl_ms);
-            pipeline.add_command(keep);
+    }
+    if let Some(Keep { script, ttl_ms }) = keep {
+        let keys: usize = folds.iter().map(|(key, _)| key.len()).sum();
+        let bytes = script.len() + keys + ttl_ms.len();
+        let mut keep = command("EVALSHA", folds.len() + 3, bytes);
+        keep.arg(script).arg(folds.len());
+        for (key, _) in folds {
+            keep.arg(key);
         }
+        keep.arg(ttl_ms);
+        pipeline.add_command(keep);
     }
     pipeline.cmd("EXEC");
 }

@@ -30,20 +30,22 @@ use redis::{
 use tokio::sync::Mutex;
 
 use crate::connection::{Connection, Connector, Node, explain};
-use crate::optimistic::{self, Fold};
+use crate::optimistic::{self, Fold, Keep};
 use crate::{FoldBatch, Options, Position, StateError, StateStore};
 
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 5] = [
     include_str!("fold.lua"),
     include_str!("stamp.lua"),
     include_str!("row.lua"),
     include_str!("position.lua"),
+    include_str!("keep.lua"),
 ];
-static SCRIPTS: LazyLock<[Script; 4]> = LazyLock::new(|| SOURCES.map(Script::new));
+static SCRIPTS: LazyLock<[Script; 5]> = LazyLock::new(|| SOURCES.map(Script::new));
 const FOLD: usize = 0;
 const STAMP: usize = 1;
 const ROW: usize = 2;
 const MOVE: usize = 3;
+const KEEP: usize = 4;
 
 /// A pipeline is sent when it holds this much: enough to hide the round trip, and little enough
 /// for the server to answer well within the response timeout.
@@ -275,14 +277,18 @@ async fn fold(
 ) -> Result<(), Failure> {
     let ttl = ttl_ms.to_string();
     if in_transactions {
+        let keep = (ttl_ms > 0).then(|| Keep {
+            script: SCRIPTS[KEEP].get_hash(),
+            ttl_ms: &ttl,
+        });
         let mut chunks = Vec::new();
         while !folds.is_empty() {
             let chunk;
             (chunk, folds) = folds.split_at(of_one_transaction(folds));
             chunks.push(chunk);
         }
-        let ride = stamps(batch, &ttl).pipeline;
-        let refused = optimistic::fold(&mut connection, &chunks, &ttl, &ride).await?;
+        let board = stamps(batch, &ttl).pipeline;
+        let refused = optimistic::fold(&mut connection, &chunks, keep, &board).await?;
         for chunk in &refused {
             fold_by_script(&mut connection, chunk, &ttl).await?;
         }
