@@ -23,9 +23,8 @@ const AROUND: usize = 16;
 /// `{"recordId":,"result":"ProcessingFailed","data":},`.
 const AROUND_RECORD: usize = 52;
 
-/// Attempts that are folded together: enough to share a round trip, and few enough for the store to
-/// begin with them while the next lines are read.
-const ATTEMPTS: usize = 100;
+/// Lines that are read before folds under way may go on.
+const LINES: usize = 10;
 
 /// At most this long for the store, and for the queues: an invocation that waits holds Firehose's
 /// buffer, and is paid for.
@@ -65,8 +64,10 @@ impl Function {
                     Ok(false) => {}
                     Err(why) => dead.add(stream, &text(record.record_id), (number, line), &why),
                 }
-                if batch.attempts().len() == ATTEMPTS {
+                if folds.is_due(&batch) {
                     folds.start(std::mem::take(&mut batch)).await;
+                } else if counts.lines % LINES == 0 {
+                    folds.go_on().await;
                 }
                 if self.events.is_some() {
                     analysed.push(line);
