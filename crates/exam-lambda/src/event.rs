@@ -2,17 +2,21 @@
 //! <https://docs.aws.amazon.com/firehose/latest/dev/data-transformation-status-model.html>,
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>.
 //!
-//! `data` stays the text it came as: what is not changed goes back without being encoded again,
-//! and is byte for byte what Firehose sent.
+//! A record's members stay the JSON they came as: what is not changed goes back without being read
+//! and written again, and is byte for byte what Firehose sent.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 /// An event of either source.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Event {
+pub struct Event<'a> {
     /// Firehose's.
-    pub records: Option<Vec<Record>>,
+    #[serde(borrow)]
+    pub records: Option<Vec<Record<'a>>>,
     #[serde(default)]
     pub delivery_stream_arn: String,
     /// SQS's.
@@ -22,10 +26,21 @@ pub struct Event {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Record {
-    pub record_id: String,
-    /// In base64.
-    pub data: String,
+pub struct Record<'a> {
+    #[serde(borrow)]
+    pub record_id: &'a RawValue,
+    /// A string of base64.
+    #[serde(borrow, deserialize_with = "as_it_came")]
+    pub data: Cow<'a, RawValue>,
+}
+
+fn as_it_came<'de, D: Deserializer<'de>>(json: D) -> Result<Cow<'de, RawValue>, D::Error> {
+    <&RawValue>::deserialize(json).map(Cow::Borrowed)
+}
+
+/// The text of a member that is a string; of another one its JSON.
+pub fn text(member: &RawValue) -> String {
+    serde_json::from_str(member.get()).unwrap_or_else(|_| member.get().to_owned())
 }
 
 #[derive(Debug, Deserialize)]
@@ -37,9 +52,9 @@ pub struct Message {
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum Answer {
+pub enum Answer<'a> {
     Firehose {
-        records: Vec<Transformed>,
+        records: Vec<Transformed<'a>>,
     },
     Sqs {
         #[serde(rename = "batchItemFailures")]
@@ -49,11 +64,11 @@ pub enum Answer {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Transformed {
-    pub record_id: String,
+pub struct Transformed<'a> {
+    pub record_id: &'a RawValue,
     pub result: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<String>,
+    pub data: Option<Cow<'a, RawValue>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

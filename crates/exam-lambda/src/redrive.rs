@@ -16,7 +16,7 @@ const QUEUES: Duration = Duration::from_secs(10);
 impl Function {
     /// Folds message by message. The first that meets a store that is away ends it: what is left
     /// comes again when the queue's visibility timeout is over.
-    pub async fn redrive(&self, messages: Vec<Message>, left: Duration) -> Answer {
+    pub async fn redrive(&self, messages: Vec<Message>, left: Duration) -> Answer<'static> {
         let end = Instant::now() + left * 2 / 3;
         let mut counts = Counts::default();
         let mut failures = Vec::new();

@@ -1,11 +1,15 @@
 //! The state store within a time.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use exam_aws::AwsEnv;
+use exam_record::AttemptKey;
 use exam_state::{FoldBatch, Options, StateError, StateStore};
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// For one answer of the store, and for a connection.
@@ -50,6 +54,92 @@ impl Store {
                 return Err(error);
             }
             sleep(pause).await;
+        }
+    }
+}
+
+/// Attempts that are folded together: enough to share a round trip, and few enough for the store to
+/// begin with them while the next lines are read.
+const ATTEMPTS: usize = 50;
+
+/// Folds on their way to the store while the next lines are read.
+pub struct Folds<'a> {
+    store: &'a Store,
+    end: Instant,
+    began: Option<Instant>,
+    /// The attempts of all batches so far.
+    seen: HashSet<AttemptKey>,
+    /// How many attempts the next batch has when it is due.
+    due: usize,
+    under_way: FuturesUnordered<BoxFuture<'a, Result<(), StateError>>>,
+    outcome: Result<(), StateError>,
+}
+
+impl<'a> Folds<'a> {
+    /// None yet; all of them are to be done within `budget` from now.
+    pub fn new(store: &'a Store, budget: Duration) -> Folds<'a> {
+        Folds {
+            store,
+            end: Instant::now() + budget,
+            began: None,
+            seen: HashSet::new(),
+            due: ATTEMPTS,
+            under_way: FuturesUnordered::new(),
+            outcome: Ok(()),
+        }
+    }
+
+    /// Whether a batch is large enough to be sent on its way. Attempts that are in others already do
+    /// not count: lines that come by turns of a few attempts are better folded together.
+    pub fn is_due(&mut self, batch: &FoldBatch) -> bool {
+        let attempts = batch.attempts();
+        if attempts.len() < self.due {
+            return false;
+        }
+        let new = attempts.keys().filter(|key| !self.seen.contains(*key));
+        self.due += ATTEMPTS.saturating_sub(new.count());
+        attempts.len() >= self.due
+    }
+
+    /// Sends a batch on its way.
+    pub async fn start(&mut self, batch: FoldBatch) {
+        let (store, now) = (self.store, Instant::now());
+        let budget = self.end.saturating_duration_since(now);
+        self.began.get_or_insert(now);
+        self.seen.extend(batch.attempts().keys().cloned());
+        self.due = ATTEMPTS;
+        let fold = async move { store.fold(&batch, budget).await };
+        self.under_way.push(fold.boxed());
+        self.go_on().await;
+    }
+
+    /// Lets them do what they can without being waited for.
+    pub async fn go_on(&mut self) {
+        // Connections have tasks of their own: what these have read a fold answers, which they send.
+        for _ in 0..2 {
+            if self.under_way.is_empty() {
+                return;
+            }
+            tokio::task::yield_now().await;
+            while let Some(Some(outcome)) = self.under_way.next().now_or_never() {
+                self.note(outcome);
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+
+    /// Waits for all. An error of one of them, and the time since the first was begun.
+    pub async fn end(mut self) -> (Result<(), StateError>, Duration) {
+        while let Some(outcome) = self.under_way.next().await {
+            self.note(outcome);
+        }
+        let time = self.began.map_or(Duration::ZERO, |began| began.elapsed());
+        (self.outcome, time)
+    }
+
+    fn note(&mut self, outcome: Result<(), StateError>) {
+        if self.outcome.is_ok() {
+            self.outcome = outcome;
         }
     }
 }

@@ -1,15 +1,18 @@
 //! Firehose's event: fold, and give back.
 
-use std::time::{Duration, Instant};
+use std::borrow::Cow;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use exam_state::FoldBatch;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::Function;
-use crate::event::{Answer, Outcome, Record, Transformed};
+use crate::event::{Answer, Outcome, Record, Transformed, text};
 use crate::events::Lines;
 use crate::lines::{DeadLetters, Redrive, folds, lines};
 use crate::metrics::Counts;
+use crate::store::Folds;
 
 /// Bytes of an answer, 6 MB
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>). Lambda's own refusal
@@ -17,8 +20,11 @@ use crate::metrics::Counts;
 const MAX_ANSWER: usize = 6 << 20;
 /// `{"records":[]}`.
 const AROUND: usize = 16;
-/// `{"recordId":"","result":"ProcessingFailed","data":""},`.
-const AROUND_RECORD: usize = 56;
+/// `{"recordId":,"result":"ProcessingFailed","data":},`.
+const AROUND_RECORD: usize = 52;
+
+/// Lines that are read before folds under way may go on.
+const LINES: usize = 10;
 
 /// At most this long for the store, and for the queues: an invocation that waits holds Firehose's
 /// buffer, and is paid for.
@@ -28,11 +34,12 @@ const QUEUES: Duration = Duration::from_secs(10);
 impl Function {
     pub async fn transform(
         &self,
-        mut records: Vec<Record>,
+        mut records: Vec<Record<'_>>,
         stream: &str,
         left: Duration,
-    ) -> anyhow::Result<Answer> {
+    ) -> anyhow::Result<Box<RawValue>> {
         let mut counts = Counts::default();
+        let mut folds = Folds::new(&self.store, STORE.min(left / 3));
         let mut batch = FoldBatch::new();
         let mut dead = DeadLetters::default();
         let mut analysed = Lines::default();
@@ -40,9 +47,14 @@ impl Function {
         for record in &mut records {
             // Firehose sends base64. Anything else is given back as it came, and told.
             if !decode(&record.data, &mut bytes) {
-                let data = (1, record.data.as_bytes());
+                let data = text(&record.data);
                 counts.lines += 1;
-                dead.add(stream, &record.record_id, data, &"no base64");
+                dead.add(
+                    stream,
+                    &text(record.record_id),
+                    (1, data.as_bytes()),
+                    &"no base64",
+                );
                 continue;
             }
             for (number, line) in lines(&bytes) {
@@ -50,7 +62,12 @@ impl Function {
                 match batch.push(line) {
                     Ok(true) => counts.folded += 1,
                     Ok(false) => {}
-                    Err(why) => dead.add(stream, &record.record_id, (number, line), &why),
+                    Err(why) => dead.add(stream, &text(record.record_id), (number, line), &why),
+                }
+                if folds.is_due(&batch) {
+                    folds.start(std::mem::take(&mut batch)).await;
+                } else if counts.lines % LINES == 0 {
+                    folds.go_on().await;
                 }
                 if self.events.is_some() {
                     analysed.push(line);
@@ -58,15 +75,14 @@ impl Function {
             }
             if bytes.last().is_some_and(|last| *last != b'\n') {
                 bytes.push(b'\n');
-                record.data = base64_simd::STANDARD.encode_to_string(&bytes);
+                let data = base64_simd::STANDARD.encode_to_string(&bytes);
+                record.data = Cow::Owned(to_raw_value(&data)?);
             }
         }
-        let began = Instant::now();
+        folds.start(batch).await;
+        let answered = to_raw_value(&answer(&records, &mut counts.overflowed))?;
         let outcome = tokio::join!(
-            async {
-                let folded = self.store.fold(&batch, STORE.min(left / 3)).await;
-                (folded, began.elapsed())
-            },
+            folds.end(),
             self.bury(
                 dead,
                 &mut counts.dead_letters,
@@ -93,9 +109,8 @@ impl Function {
             counts.redriven = std::mem::take(&mut counts.folded);
             marked = self.mark(&records, stream, &error.to_string(), left).await;
         }
-        let records = answer(records, &mut counts.overflowed);
         self.metrics.emit(&counts);
-        marked.map(|()| Answer::Firehose { records })
+        marked.map(|()| answered)
     }
 
     /// Sends dead letters. A queue that takes none of them keeps nothing else from being done.
@@ -114,7 +129,7 @@ impl Function {
     /// Sends what was not folded to the redrive queue.
     async fn mark(
         &self,
-        records: &[Record],
+        records: &[Record<'_>],
         stream: &str,
         why: &str,
         left: Duration,
@@ -143,24 +158,29 @@ impl Function {
 }
 
 /// Into `bytes`; false if it is no base64.
-fn decode(data: &str, bytes: &mut Vec<u8>) -> bool {
-    bytes.clear();
-    let decoded = base64_simd::STANDARD.decode_append(data.as_bytes(), bytes);
-    decoded.is_ok()
+fn decode(data: &RawValue, bytes: &mut Vec<u8>) -> bool {
+    let mut decodes = |text: &str| {
+        bytes.clear();
+        let decoded = base64_simd::STANDARD.decode_append(text.as_bytes(), bytes);
+        decoded.is_ok()
+    };
+    // JSON may escape what it need not.
+    decodes(data.get().trim_matches('"')) || decodes(&text(data))
 }
 
 /// The answer, within what Lambda lets through. A request has the same limit, and more around each
 /// record than an answer, so that only a Lambda that changed would bring one that does not fit.
-fn answer(records: Vec<Record>, overflowed: &mut usize) -> Vec<Transformed> {
+fn answer<'a>(records: &'a [Record<'_>], overflowed: &mut usize) -> Answer<'a> {
     let mut room = MAX_ANSWER - AROUND;
-    let around = |record: &Record| AROUND_RECORD + record.record_id.len();
-    for record in &records {
+    let around = |record: &Record<'_>| AROUND_RECORD + record.record_id.get().len();
+    for record in records {
         room = room.saturating_sub(around(record));
     }
-    let transformed = records.into_iter().map(|record| {
-        let fits = record.data.len() <= room;
+    let transformed = records.iter().map(|record| {
+        let length = record.data.get().len();
+        let fits = length <= room;
         if fits {
-            room -= record.data.len();
+            room -= length;
         } else {
             *overflowed += 1;
         }
@@ -171,8 +191,10 @@ fn answer(records: Vec<Record>, overflowed: &mut usize) -> Vec<Transformed> {
             } else {
                 Outcome::ProcessingFailed
             },
-            data: fits.then_some(record.data),
+            data: fits.then_some(Cow::Borrowed(&record.data)),
         }
     });
-    transformed.collect()
+    Answer::Firehose {
+        records: transformed.collect(),
+    }
 }

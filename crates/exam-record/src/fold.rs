@@ -181,7 +181,8 @@ fn fold_bare(bare: Bare<'_>) -> Folded<'_> {
 
 /// The ids as the register `i` keeps them, and how many there are.
 fn ids_value(ids: &Ids) -> Option<(u64, String)> {
-    let mut value = String::from("{");
+    let mut value = String::with_capacity(96);
+    value.push('{');
     let mut known = 0;
     let members = [
         ("quiz", ids.quiz),

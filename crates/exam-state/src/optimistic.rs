@@ -9,7 +9,7 @@
 //! can a cluster watch keys of several slots.
 
 use exam_record::{Join, Registers};
-use redis::{Pipeline, RedisError, RedisResult, Value};
+use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
 
 use crate::connection::Connection;
 
@@ -18,6 +18,15 @@ pub(crate) type Fold<'a> = (String, &'a Registers);
 
 /// Where it is, it is the only register; and only the script puts it there.
 const ERASED: &[u8] = b"erased";
+
+/// How attempts are kept for another time to live: by a script for all of a transaction, since of
+/// each command that is queued there are two answers to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Keep<'a> {
+    /// The hash of `keep.lua`.
+    pub script: &'a str,
+    pub ttl_ms: &'a str,
+}
 
 /// Registers from which on two round trips and little work cost less than one with much.
 const MANY: usize = 64;
@@ -34,11 +43,13 @@ pub(crate) fn worthwhile(folds: &[Fold<'_>]) -> bool {
 }
 
 /// Folds chunk by chunk, and gives those back that the script has to fold: what another writer
-/// crossed, and what the server refused. A chunk is written in the round trip that reads the next.
+/// crossed, and what the server refused. A chunk is written in the round trip that reads the next,
+/// and `stamps` are sent in that of the last one: they stand for what was not given back.
 pub(crate) async fn fold<'a, 'b>(
     connection: &mut Connection,
     chunks: &[&'a [Fold<'b>]],
-    ttl_ms: &str,
+    keep: Option<Keep<'_>>,
+    stamps: &Pipeline,
 ) -> RedisResult<Vec<&'a [Fold<'b>]>> {
     let mut refused = Vec::new();
     let mut read: Option<(&[Fold<'_>], Vec<Value>)> = None;
@@ -46,13 +57,17 @@ pub(crate) async fn fold<'a, 'b>(
         let mut pipeline = Pipeline::new();
         let known = read.take();
         if let Some((chunk, stored)) = &known {
-            write(&mut pipeline, chunk, stored, ttl_ms);
+            write(&mut pipeline, chunk, stored, keep);
         }
-        let writes = pipeline.cmd_iter().count();
+        let writes = pipeline.len();
         if let Some(chunk) = next {
             watch_and_read(&mut pipeline, chunk);
+        } else if known.is_some() {
+            for stamp in stamps.cmd_iter() {
+                pipeline.add_command(stamp.clone());
+            }
         }
-        if pipeline.cmd_iter().next().is_none() {
+        if pipeline.is_empty() {
             continue;
         }
         let Some(mut all) = answers(connection.send(&pipeline).await)? else {
@@ -66,6 +81,7 @@ pub(crate) async fn fold<'a, 'b>(
             continue;
         };
         let mut stored = all.split_off(writes.min(all.len()));
+        // EXEC is the last of the writes.
         if let Some((chunk, _)) = known
             && !executed(all.last())
         {
@@ -103,20 +119,26 @@ fn answers(sent: RedisResult<Vec<Value>>) -> RedisResult<Option<Vec<Value>>> {
 }
 
 fn watch_and_read(pipeline: &mut Pipeline, folds: &[Fold<'_>]) {
-    let watch = pipeline.cmd("WATCH");
+    let keys: usize = folds.iter().map(|(key, _)| key.len()).sum();
+    let mut watch = command("WATCH", folds.len(), keys);
     for (key, _) in folds {
         watch.arg(key);
     }
+    pipeline.add_command(watch);
     for (key, registers) in folds {
-        let read = pipeline.cmd("HMGET").arg(key);
+        let names: usize = registers.iter().map(|(field, _)| field.len()).sum();
+        let bytes = key.len() + names + ERASED.len();
+        let mut read = command("HMGET", registers.len() + 2, bytes);
+        read.arg(key);
         for (field, _) in registers.iter() {
             read.arg(field);
         }
         read.arg(ERASED);
+        pipeline.add_command(read);
     }
 }
 
-fn write(pipeline: &mut Pipeline, folds: &[Fold<'_>], stored: &[Value], ttl_ms: &str) {
+fn write(pipeline: &mut Pipeline, folds: &[Fold<'_>], stored: &[Value], keep: Option<Keep<'_>>) {
     pipeline.cmd("MULTI");
     for ((key, registers), stored) in folds.iter().zip(stored) {
         let stored = match stored {
@@ -135,17 +157,35 @@ fn write(pipeline: &mut Pipeline, folds: &[Fold<'_>], stored: &[Value], ttl_ms: 
                 .filter(|((field, new), old)| wins(field, new, *old))
                 .peekable();
             if winners.peek().is_some() {
-                let write = pipeline.cmd("HSET").arg(key);
+                let bytes = key.len() + registers.bytes();
+                let mut write = command("HSET", 2 * registers.len() + 1, bytes);
+                write.arg(key);
                 for ((field, register), _) in winners {
                     write.arg(field).arg(register);
                 }
+                pipeline.add_command(write);
             }
         }
-        if ttl_ms != "0" {
-            pipeline.cmd("PEXPIRE").arg(key).arg(ttl_ms);
+    }
+    if let Some(Keep { script, ttl_ms }) = keep {
+        let keys: usize = folds.iter().map(|(key, _)| key.len()).sum();
+        let bytes = script.len() + keys + ttl_ms.len();
+        let mut keep = command("EVALSHA", folds.len() + 3, bytes);
+        keep.arg(script).arg(folds.len());
+        for (key, _) in folds {
+            keep.arg(key);
         }
+        keep.arg(ttl_ms);
+        pipeline.add_command(keep);
     }
     pipeline.cmd("EXEC");
+}
+
+/// A command with room for so many arguments of so many bytes in all.
+fn command(name: &str, arguments: usize, bytes: usize) -> Cmd {
+    let mut command = Cmd::with_capacity(1 + arguments, name.len() + bytes);
+    command.arg(name);
+    command
 }
 
 fn wins(field: &[u8], new: &[u8], old: Option<&[u8]>) -> bool {

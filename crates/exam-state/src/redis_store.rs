@@ -5,8 +5,9 @@
 //! commands are right on a cluster. A fold is one script call per attempt, all pipelined; of many
 //! registers on one server it is a transaction, see `optimistic.rs`.
 //! Each quiz has a board besides, `es:board:{<site>/!<quiz>}`: a sorted set of its attempts by the
-//! version of their last change. It is stamped once the folds it stands for are acknowledged, so
-//! whoever reads a version finds the change. An attempt that was erased stays there as long as any
+//! version of their last change. It is stamped once the folds it stands for are done, so whoever
+//! reads a version finds the change: after their acknowledgement, or by the server itself, right
+//! after a transaction; and once more if that was crossed. An attempt that was erased stays there as long as any
 //! other, so that open boards are told.
 //!
 //! The scripts are loaded with each new connection; a server that lost them since (`SCRIPT FLUSH`,
@@ -29,20 +30,22 @@ use redis::{
 use tokio::sync::Mutex;
 
 use crate::connection::{Connection, Connector, Node, explain};
-use crate::optimistic::{self, Fold};
+use crate::optimistic::{self, Fold, Keep};
 use crate::{FoldBatch, Options, Position, StateError, StateStore};
 
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 5] = [
     include_str!("fold.lua"),
     include_str!("stamp.lua"),
     include_str!("row.lua"),
     include_str!("position.lua"),
+    include_str!("keep.lua"),
 ];
-static SCRIPTS: LazyLock<[Script; 4]> = LazyLock::new(|| SOURCES.map(Script::new));
+static SCRIPTS: LazyLock<[Script; 5]> = LazyLock::new(|| SOURCES.map(Script::new));
 const FOLD: usize = 0;
 const STAMP: usize = 1;
 const ROW: usize = 2;
 const MOVE: usize = 3;
+const KEEP: usize = 4;
 
 /// A pipeline is sent when it holds this much: enough to hide the round trip, and little enough
 /// for the server to answer well within the response timeout.
@@ -65,9 +68,15 @@ pub(crate) struct RedisStore {
     ttl_ms: u64,
     /// The connection that calls share.
     shared: Slot,
-    /// The one for transactions, and whose turn it is: what one watches would be another's.
-    folding: Slot,
+    /// Those for transactions. Two: the server works on one while the answer of the other is read.
+    lanes: [Lane; 2],
+}
+
+/// A connection for transactions, and whose turn it is: what one watches would be another's.
+#[derive(Default)]
+struct Lane {
     turn: Mutex<()>,
+    slot: Slot,
 }
 
 /// A connection, and a number to tell it from its successor.
@@ -82,8 +91,7 @@ impl RedisStore {
             connector: Connector::new(url, options)?,
             ttl_ms: options.ttl.map_or(0, |ttl| ttl.as_millis().max(1) as u64),
             shared: Slot::default(),
-            folding: Slot::default(),
-            turn: Mutex::default(),
+            lanes: Default::default(),
         })
     }
 
@@ -154,8 +162,13 @@ impl StateStore for RedisStore {
             .collect();
         let folds = &folds;
         if !self.connector.is_cluster() && optimistic::worthwhile(folds) {
-            let _turn = self.turn.lock().await;
-            self.request_on(&self.folding, |connection| {
+            let [one, other] = &self.lanes;
+            let (_turn, slot) = tokio::select! {
+                biased;
+                turn = one.turn.lock() => (turn, &one.slot),
+                turn = other.turn.lock() => (turn, &other.slot),
+            };
+            self.request_on(slot, |connection| {
                 fold(connection, batch, folds, true, self.ttl_ms)
             })
             .await
@@ -264,18 +277,36 @@ async fn fold(
 ) -> Result<(), Failure> {
     let ttl = ttl_ms.to_string();
     if in_transactions {
+        let keep = (ttl_ms > 0).then(|| Keep {
+            script: SCRIPTS[KEEP].get_hash(),
+            ttl_ms: &ttl,
+        });
         let mut chunks = Vec::new();
         while !folds.is_empty() {
             let chunk;
             (chunk, folds) = folds.split_at(of_one_transaction(folds));
             chunks.push(chunk);
         }
-        for chunk in optimistic::fold(&mut connection, &chunks, &ttl).await? {
+        let board = stamps(batch, &ttl).pipeline;
+        let refused = optimistic::fold(&mut connection, &chunks, keep, &board).await?;
+        for chunk in &refused {
             fold_by_script(&mut connection, chunk, &ttl).await?;
+        }
+        if !refused.is_empty() {
+            stamps(batch, &ttl).send(&mut connection).await?;
         }
     } else {
         fold_by_script(&mut connection, folds, &ttl).await?;
+        stamps(batch, &ttl).send(&mut connection).await?;
     }
+    match &batch.position {
+        Some(position) => move_position(&mut connection, position).await,
+        None => Ok(()),
+    }
+}
+
+/// The calls that give the attempts of a batch new versions on their boards.
+fn stamps(batch: &FoldBatch, ttl: &str) -> Calls {
     let mut calls = Calls::default();
     let mut boards: HashMap<(&str, i64), Vec<i64>> = HashMap::new();
     for (key, attempt) in batch.attempts() {
@@ -286,17 +317,10 @@ async fn fold(
     for ((site, quiz), attempts) in boards {
         let key = board_key(site, quiz);
         for attempts in attempts.chunks(STAMPS_PER_CALL) {
-            calls.script(STAMP, &key).arg(&ttl).arg(attempts);
-            if calls.full() {
-                calls.send(&mut connection).await?;
-            }
+            calls.script(STAMP, &key).arg(ttl).arg(attempts);
         }
     }
-    calls.send(&mut connection).await?;
-    match &batch.position {
-        Some(position) => move_position(&mut connection, position).await,
-        None => Ok(()),
-    }
+    calls
 }
 
 /// How many of the folds are one transaction.

@@ -18,7 +18,8 @@ elseif tonumber(newest) > now then
   version = tonumber(newest)
 end
 for i = 2, #ARGV do
-  marks[#marks + 1] = version + i - 1
+  -- As an integer: the text of a number with 17 digits is much work.
+  marks[#marks + 1] = string.format('%d', version + i - 1)
   marks[#marks + 1] = ARGV[i]
 end
 redis.call('ZADD', KEYS[1], unpack(marks))
