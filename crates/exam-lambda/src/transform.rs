@@ -157,15 +157,17 @@ impl Function {
     }
 }
 
-/// Into `bytes`; false if it is no base64.
+/// Into `bytes`; false if it is no string of base64.
 fn decode(data: &RawValue, bytes: &mut Vec<u8>) -> bool {
     let mut decodes = |text: &str| {
         bytes.clear();
         let decoded = base64_simd::STANDARD.decode_append(text.as_bytes(), bytes);
         decoded.is_ok()
     };
+    let json = data.get();
+    let quoted = json.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     // JSON may escape what it need not.
-    decodes(data.get().trim_matches('"')) || decodes(&text(data))
+    quoted.is_some_and(|text| decodes(text) || decodes(&self::text(data)))
 }
 
 /// The answer, within what Lambda lets through. A request has the same limit, and more around each
