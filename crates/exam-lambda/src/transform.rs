@@ -165,7 +165,9 @@ fn decode(data: &RawValue, bytes: &mut Vec<u8>) -> bool {
         decoded.is_ok()
     };
     let json = data.get();
-    let quoted = json.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let quoted = json
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
     // JSON may escape what it need not.
     quoted.is_some_and(|text| decodes(text) || decodes(&self::text(data)))
 }
