@@ -8,7 +8,8 @@ use exam_record::MAX_RECORD;
 use ext_php_rs::boxed::ZBox;
 use ext_php_rs::convert::IntoZval;
 use ext_php_rs::error::Result;
-use ext_php_rs::types::{ArrayKey, ZendHashTable, Zval};
+use ext_php_rs::ffi::zend_is_auto_global;
+use ext_php_rs::types::{ArrayKey, ZendHashTable, ZendStr, Zval};
 use ext_php_rs::zend::ProcessGlobals;
 
 /// `$_SERVER` as PHP code has it.
@@ -28,8 +29,12 @@ pub struct Running(OnceCell<Option<*const ZendHashTable>>);
 impl Headers for Running {
     fn get(&self, name: &str) -> Option<&[u8]> {
         let table = self.0.get_or_init(|| {
-            let globals = ProcessGlobals::get();
-            globals.http_server_vars().map(ptr::from_ref)
+            let mut name = ZendStr::new("_SERVER", false);
+            // Here and not by `http_server_vars`, which looks at what it has borrowed before and
+            // after, and so may not see that it was filled.
+            // SAFETY: the name outlives the call; on PHP's thread, in a request.
+            unsafe { zend_is_auto_global(name.as_mut_ptr()) };
+            ProcessGlobals::get().http_server_vars().map(ptr::from_ref)
         });
         // SAFETY: PHP's own array, which stays to the end of the request; nothing changes it while
         // a function of ours runs.

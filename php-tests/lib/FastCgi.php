@@ -24,7 +24,10 @@ final class FastCgi
         $params = [
             'SCRIPT_FILENAME' => $script,
             'SCRIPT_NAME' => '/' . basename($script),
-            'REQUEST_METHOD' => 'GET',
+            'REQUEST_METHOD' => 'POST',
+            'CONTENT_LENGTH' => '0',
+            'REMOTE_ADDR' => '192.0.2.7',
+            'HTTP_USER_AGENT' => 'Firefox',
             'QUERY_STRING' => http_build_query($query),
             'SERVER_PROTOCOL' => 'HTTP/1.1',
             'GATEWAY_INTERFACE' => 'CGI/1.1',

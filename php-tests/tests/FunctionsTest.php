@@ -155,6 +155,17 @@ final class FunctionsTest extends TestCase
         $this->assertSame([2, 3], [$first, $all]);
     }
 
+    public function testTheDoorSeesWhereARequestComesFrom(): void
+    {
+        $fpm = $this->fpm($this->settings(null, ['sender' => 'off']), ['www' => ['pm.max_children' => '1']]);
+        $mark = fn (string $of) => substr(hash_hmac('sha256', $of, 'marks'), 0, 16);
+        foreach ([1, 2] as $_) {
+            $alive = $fpm->run('door');
+            $this->assertSame($mark('77 address c0000207'), $alive['address'] ?? null);
+            $this->assertSame($mark('77 agent Firefox'), $alive['agent']);
+        }
+    }
+
     public function testAFullSpoolIsToldByTheDoor(): void
     {
         $reply = $this->php(self::KEPT . '
