@@ -60,16 +60,19 @@ impl Store {
 
 /// Attempts that are folded together: enough to share a round trip, and few enough for the store to
 /// begin with them while the next lines are read.
-const ATTEMPTS: usize = 50;
+const ATTEMPTS: usize = 70;
+
+/// The most attempts in one fold of what is left in the end: they share the store's connections.
+const MOST: usize = 100;
 
 /// Folds on their way to the store while the next lines are read.
 pub struct Folds<'a> {
     store: &'a Store,
     end: Instant,
     began: Option<Instant>,
-    /// The attempts of all batches so far.
+    /// Their attempts.
     seen: HashSet<AttemptKey>,
-    /// How many attempts the next batch has when it is due.
+    /// How many attempts the growing batch has when it is looked at again.
     due: usize,
     under_way: FuturesUnordered<BoxFuture<'a, Result<(), StateError>>>,
     outcome: Result<(), StateError>,
@@ -89,25 +92,42 @@ impl<'a> Folds<'a> {
         }
     }
 
-    /// Whether a batch is large enough to be sent on its way. Attempts that are in others already do
-    /// not count: lines that come by turns of a few attempts are better folded together.
-    pub fn is_due(&mut self, batch: &FoldBatch) -> bool {
-        let attempts = batch.attempts();
-        if attempts.len() < self.due {
-            return false;
+    /// Begins to fold the attempts of a growing batch that are in none before, once there are enough
+    /// and most lines are theirs: lines that come by turns of a few attempts are folded together
+    /// in the end. Those that are begun here have no attempt in common, and do not cross each other.
+    pub async fn begin(&mut self, batch: &mut FoldBatch) {
+        if batch.attempts().len() < self.due {
+            return;
         }
-        let new = attempts.keys().filter(|key| !self.seen.contains(*key));
-        self.due += ATTEMPTS.saturating_sub(new.count());
-        attempts.len() >= self.due
+        let new = |key: &AttemptKey| !self.seen.contains(key);
+        let count = batch.attempts().keys().filter(|key| new(key)).count();
+        if count < ATTEMPTS || count < batch.records() * 4 / 5 {
+            self.due += ATTEMPTS / 5;
+            return;
+        }
+        let begun = batch.split_off(new);
+        self.seen.extend(begun.attempts().keys().cloned());
+        self.due = batch.attempts().len() + ATTEMPTS;
+        self.start(begun).await;
     }
 
-    /// Sends a batch on its way.
-    pub async fn start(&mut self, batch: FoldBatch) {
+    /// Begins to fold what is left of it.
+    pub async fn finish(&mut self, mut batch: FoldBatch) {
+        while !batch.is_empty() {
+            let mut room = MOST;
+            let part = batch.split_off(|_| {
+                let fits = room > 0;
+                room -= usize::from(fits);
+                fits
+            });
+            self.start(part).await;
+        }
+    }
+
+    async fn start(&mut self, batch: FoldBatch) {
         let (store, now) = (self.store, Instant::now());
         let budget = self.end.saturating_duration_since(now);
         self.began.get_or_insert(now);
-        self.seen.extend(batch.attempts().keys().cloned());
-        self.due = ATTEMPTS;
         let fold = async move { store.fold(&batch, budget).await };
         self.under_way.push(fold.boxed());
         self.go_on().await;
@@ -117,15 +137,14 @@ impl<'a> Folds<'a> {
     pub async fn go_on(&mut self) {
         // Connections have tasks of their own: what these have read a fold answers, which they send.
         for _ in 0..2 {
+            while let Some(Some(outcome)) = self.under_way.next().now_or_never() {
+                self.note(outcome);
+            }
             if self.under_way.is_empty() {
                 return;
             }
             tokio::task::yield_now().await;
-            while let Some(Some(outcome)) = self.under_way.next().now_or_never() {
-                self.note(outcome);
-            }
         }
-        tokio::task::yield_now().await;
     }
 
     /// Waits for all. An error of one of them, and the time since the first was begun.

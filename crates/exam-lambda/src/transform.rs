@@ -64,9 +64,8 @@ impl Function {
                     Ok(false) => {}
                     Err(why) => dead.add(stream, &text(record.record_id), (number, line), &why),
                 }
-                if folds.is_due(&batch) {
-                    folds.start(std::mem::take(&mut batch)).await;
-                } else if counts.lines % LINES == 0 {
+                folds.begin(&mut batch).await;
+                if counts.lines % LINES == 0 {
                     folds.go_on().await;
                 }
                 if self.events.is_some() {
@@ -79,7 +78,7 @@ impl Function {
                 record.data = Cow::Owned(to_raw_value(&data)?);
             }
         }
-        folds.start(batch).await;
+        folds.finish(batch).await;
         let answered = to_raw_value(&answer(&records, &mut counts.overflowed))?;
         let outcome = tokio::join!(
             folds.end(),

@@ -18,6 +18,8 @@ pub struct FoldBatch {
 pub struct Attempt {
     pub quiz: Option<i64>,
     pub registers: Registers,
+    /// How many of the batch's records.
+    records: usize,
 }
 
 /// How far a reader of a log has folded it. It lives in the store it describes, so that a store
@@ -48,8 +50,21 @@ impl FoldBatch {
         for op in &folded.ops {
             attempt.registers.apply(op);
         }
+        attempt.records += 1;
         self.records += 1;
         Ok(true)
+    }
+
+    /// Takes those attempts out that `which` says, as a batch of their own. The position stays.
+    pub fn split_off(&mut self, mut which: impl FnMut(&AttemptKey) -> bool) -> FoldBatch {
+        let attempts: HashMap<_, _> = self.attempts.extract_if(|key, _| which(key)).collect();
+        let records = attempts.values().map(|attempt| attempt.records).sum();
+        self.records -= records;
+        FoldBatch {
+            attempts,
+            records,
+            position: None,
+        }
     }
 
     /// How many records were folded into it.
@@ -70,5 +85,28 @@ impl FoldBatch {
         self.attempts.clear();
         self.records = 0;
         self.position = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_split_off_and_what_stays_are_all_there_was() {
+        let mut batch = FoldBatch::new();
+        for n in 0..10 {
+            let line = format!(r#"{{"student_id":{},"status":"0","time":{n}}}"#, n % 4);
+            assert!(batch.push(line.as_bytes()).unwrap());
+        }
+        let all = batch.clone();
+        let one = AttemptKey::new("", 1);
+        let off = batch.split_off(|key| *key == one);
+        assert_eq!((off.records(), batch.records()), (3, 7));
+        assert_eq!((off.attempts().len(), batch.attempts().len()), (1, 3));
+        for (key, attempt) in all.attempts() {
+            let part = if *key == one { &off } else { &batch };
+            assert_eq!(part.attempts()[key].registers, attempt.registers);
+        }
     }
 }

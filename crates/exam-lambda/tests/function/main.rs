@@ -202,6 +202,24 @@ async fn events_that_come_twice_in_pieces_and_out_of_order_give_the_same_state()
 }
 
 #[tokio::test]
+async fn whoever_the_lines_are_of_and_however_they_are_mixed_the_state_is_that_of_all() {
+    let Some(moto) = moto::url() else { return };
+    let mut world = World::new(moto, "mixed").await;
+    let mut expected = State::new();
+    // By turns of so many attempts: each line of another one, some of the same, nearly all.
+    for (site, turns) in [2_000, 300, 120, 71, 70, 3].into_iter().enumerate() {
+        let from = 10_000 * site as i64;
+        let of = |n: i64| line(from + n * 7 % turns, 1 + (n % 4) as u32, n, CANARY);
+        let lines: Vec<Vec<u8>> = (0..2_000).map(of).collect();
+        expected.extend(folded(lines.iter().map(Vec::as_slice)));
+        let blobs: Vec<Vec<u8>> = lines.chunks(9).map(blob).collect();
+        assert_given_back(&world.lambda.answer(&firehose(&blobs)).await, &blobs);
+        assert_eq!(count(&world.lambda.metrics(), "Folded"), 2_000);
+    }
+    assert_eq!(world.redis.state().await, expected);
+}
+
+#[tokio::test]
 async fn a_store_that_is_away_costs_seconds_and_heals_from_the_redrive_queue() {
     let Some(moto) = moto::url() else { return };
     let mut world = World::new(moto, "away").await;
