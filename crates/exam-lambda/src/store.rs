@@ -62,6 +62,9 @@ impl Store {
 /// begin with them while the next lines are read.
 const ATTEMPTS: usize = 70;
 
+/// Folds under way at once. Redis has connections for two, and each has many of its own to DynamoDB.
+const UNDER_WAY: usize = 4;
+
 /// The most attempts in one fold of what is left in the end: they share the store's connections.
 const MOST: usize = 100;
 
@@ -124,7 +127,17 @@ impl<'a> Folds<'a> {
         }
     }
 
+    /// Begins to fold a batch. After an error nothing is begun: the whole event is folded again then.
     async fn start(&mut self, batch: FoldBatch) {
+        while self.under_way.len() >= UNDER_WAY {
+            match self.under_way.next().await {
+                Some(outcome) => self.note(outcome),
+                None => break,
+            }
+        }
+        if self.outcome.is_err() {
+            return;
+        }
         let (store, now) = (self.store, Instant::now());
         let budget = self.end.saturating_duration_since(now);
         self.began.get_or_insert(now);
