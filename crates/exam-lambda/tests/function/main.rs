@@ -519,7 +519,8 @@ async fn figures() {
     println!("binary: {:.1} MB unstripped", size as f64 / 1e6);
     println!("cold start: {init:?} from exec to the first question for an event, {idle} KiB");
     const ROUNDS: i64 = 50;
-    for (attempts, per_blob) in [(500, 1), (500, 500), (50, 1), (50, 500), (1, 1), (1, 500)] {
+    let kinds = [(500, 1), (500, 500), (50, 1), (50, 500), (1, 1), (1, 500)];
+    for (kind, (attempts, per_blob)) in (0..).zip(kinds) {
         let mut times: Vec<f64> = Vec::new();
         let mut folds: Vec<f64> = Vec::new();
         let before = (world.lambda.cpu(), world.redis.cpu());
@@ -528,7 +529,8 @@ async fn figures() {
             let lines: Vec<Vec<u8>> = (0..500)
                 .map(|n| {
                     let slot = n / attempts % 10 + 1;
-                    line(n % attempts, slot as u32, round * 500 + n, "3.14159")
+                    let at = (kind * ROUNDS + round) * 500 + n;
+                    line(n % attempts, slot as u32, at, "3.14159")
                 })
                 .collect();
             let event = firehose(&lines.chunks(per_blob).map(blob).collect::<Vec<_>>());
