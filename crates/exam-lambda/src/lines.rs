@@ -24,8 +24,12 @@ const MOST_DEAD_MESSAGES: usize = 8;
 
 /// The lines of a record with their numbers from 1, without their newlines; blank ones left out.
 pub fn lines(record: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let lines = record.split(|byte| *byte == b'\n').enumerate();
-    lines.filter_map(|(n, line)| (!line.trim_ascii().is_empty()).then_some((n + 1, line)))
+    let mut from = 0;
+    let ends = memchr::memchr_iter(b'\n', record).chain([record.len()]);
+    let lines = ends.map(move |end| &record[std::mem::replace(&mut from, end + 1)..end]);
+    lines
+        .enumerate()
+        .filter_map(|(n, line)| (!line.trim_ascii().is_empty()).then_some((n + 1, line)))
 }
 
 /// A redrive message: lines that still have to be folded.

@@ -8,6 +8,7 @@ use anyhow::Context;
 use exam_aws::AwsEnv;
 use exam_record::AttemptKey;
 use exam_state::{FoldBatch, Options, StateError, StateStore};
+use foldhash::fast::RandomState;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -60,7 +61,7 @@ impl Store {
 
 /// Attempts that are folded together: enough to share a round trip, and few enough for the store to
 /// begin with them while the next lines are read.
-const ATTEMPTS: usize = 70;
+const ATTEMPTS: usize = 50;
 
 /// Folds under way at once. Redis has connections for two, and each has many of its own to DynamoDB.
 const UNDER_WAY: usize = 4;
@@ -74,7 +75,7 @@ pub struct Folds<'a> {
     end: Instant,
     began: Option<Instant>,
     /// Their attempts.
-    seen: HashSet<AttemptKey>,
+    seen: HashSet<AttemptKey, RandomState>,
     /// How many attempts the growing batch has when it is looked at again.
     due: usize,
     under_way: FuturesUnordered<BoxFuture<'a, Result<(), StateError>>>,
@@ -88,7 +89,7 @@ impl<'a> Folds<'a> {
             store,
             end: Instant::now() + budget,
             began: None,
-            seen: HashSet::new(),
+            seen: HashSet::default(),
             due: ATTEMPTS,
             under_way: FuturesUnordered::new(),
             outcome: Ok(()),

@@ -81,7 +81,7 @@ fn main() {
         if let Ok(Some(folded)) = fold(line) {
             folded
                 .ops
-                .iter()
+                .into_iter()
                 .for_each(|op| attempts[i % 2_000].apply(op));
         }
         i += 1;

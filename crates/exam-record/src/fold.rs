@@ -7,17 +7,20 @@ use sha2::{Digest, Sha256};
 
 use crate::json::{members, string_bytes};
 use crate::key::{AttemptKey, escape};
-use crate::order::Order;
+use crate::order::{Order, hex};
 use crate::record::{Bare, ERASED, Ids, Malformed, Parsed, Record, lifecycle_rank, parse};
 use crate::registers;
+
+/// Microseconds.
+const DAY: u64 = 86_400_000_000;
 
 /// One write to one register. Whether the greatest or the least wins is the register's, see
 /// [`Join::of`](crate::Join::of).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Op<'a> {
     pub field: Cow<'a, [u8]>,
-    pub order: Order,
-    pub value: Cow<'a, [u8]>,
+    /// An [`Order`] followed by the value.
+    pub register: Vec<u8>,
 }
 
 /// A record, ready to be applied.
@@ -37,16 +40,12 @@ pub fn fold(line: &[u8]) -> Result<Option<Folded<'_>>, Malformed> {
     })
 }
 
-fn op<'a>(field: impl Into<Cow<'a, str>>, order: Order, value: impl Into<Cow<'a, [u8]>>) -> Op<'a> {
+fn op<'a>(field: impl Into<Cow<'a, str>>, register: Vec<u8>) -> Op<'a> {
     let field = match field.into() {
         Cow::Borrowed(f) => Cow::Borrowed(f.as_bytes()),
         Cow::Owned(f) => Cow::Owned(f.into_bytes()),
     };
-    Op {
-        field,
-        order,
-        value: value.into(),
-    }
+    Op { field, register }
 }
 
 fn fold_record(record: Record<'_>) -> Folded<'_> {
@@ -57,8 +56,7 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
             quiz: record.ids.quiz,
             ops: vec![Op {
                 field: Cow::Borrowed(registers::ERASED),
-                order: Order::number(0),
-                value: Cow::Borrowed(b""),
+                register: Order::number(0).0,
             }],
         };
     }
@@ -76,19 +74,16 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
                 let (digest, flagged) = entered(fields);
                 let answered = record.status == Some(1);
                 if answered {
-                    let first = digest.clone().into_bytes();
-                    ops.push(op(of_slot('f', slot, qa), order.clone(), first));
+                    ops.push(op(of_slot('f', slot, qa), order.followed_by(&[&digest])));
                 }
-                let mut value = Vec::with_capacity(record.line.len() + SUMMARY);
-                value.extend_from_slice(record.line);
-                value.extend([answered, flagged].map(|is| b'0' + u8::from(is)));
-                value.extend_from_slice(digest.as_bytes());
-                ops.push(op(of_slot('a', slot, qa), order, value));
+                let marks = [answered, flagged].map(|is| b'0' + u8::from(is));
+                let register = order.followed_by(&[record.line, &marks, &digest]);
+                ops.push(op(of_slot('a', slot, qa), register));
             }
         }
         "saved" => {
             for (slot, qa) in &record.slots {
-                ops.push(op(of_slot('s', *slot, *qa), order.clone(), &b""[..]));
+                ops.push(op(of_slot('s', *slot, *qa), order.0.clone()));
             }
         }
         "help" => {
@@ -97,7 +92,7 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
                 escape(&mut field, &help.call);
                 field.push('/');
                 field.push_str(help.step);
-                ops.push(op(field, order, record.line));
+                ops.push(op(field, order.followed_by(&[record.line])));
             }
         }
         "signal" => {
@@ -108,16 +103,16 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
                     let _ = write!(field, "/{slot}");
                 }
                 let order = Order::new(record.at, b"", signal.revision, record.id.as_bytes());
-                ops.push(op(field, order, signal.row));
+                ops.push(op(field, order.followed_by(&[signal.row])));
             }
         }
         kind => {
             if let Some(rank) = lifecycle_rank(kind) {
                 let order = Order::new(record.ts, b"", rank, record.id.as_bytes());
-                ops.push(op("l", order, kind.as_bytes().to_vec()));
+                ops.push(op("l", order.followed_by(&[kind.as_bytes()])));
             }
             if let Some(greatest) = record.slots.iter().map(|(slot, _)| *slot).max() {
-                ops.push(op("z", Order::number(greatest.into()), &b""[..]));
+                ops.push(op("z", Order::number(greatest.into()).0));
             }
         }
     }
@@ -126,24 +121,26 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
         escape(&mut field, &record.page);
         field.push('/');
         escape(&mut field, counter);
-        ops.push(op(field, Order::number(*count), &b""[..]));
+        ops.push(op(field, Order::number(*count).0));
     }
     if let Some((known, value)) = ids_value(&record.ids) {
-        // A record that knows more of them wins over a later one that knows less.
-        let id = [record.ts.to_be_bytes().as_slice(), record.id.as_bytes()].concat();
-        ops.push(op("i", Order::new(known, b"", 0, &id), value.into_bytes()));
+        // A record that knows more of them wins over a later one that knows less. All that know as
+        // many say the same: once a day is enough to keep them as long as what changes.
+        let day = (record.ts / DAY) as i64;
+        let order = Order::new(known, b"", day, b"");
+        ops.push(op("i", order.followed_by(&[value.as_bytes()])));
     }
     if record.sign_of_life() {
-        let seen = Order::number(record.ts);
+        let seen = Order::number(record.ts).0;
         if let Some(origin) = &record.origin {
             let mut field = String::from("d/");
             escape(&mut field, &origin.device);
             let _ = write!(field, "/{}/{}", origin.address, origin.agent);
             let first = format!("e{}", &field[1..]);
-            ops.push(op(field, seen.clone(), &b""[..]));
-            ops.push(op(first, seen.clone(), &b""[..]));
+            ops.push(op(field, seen.clone()));
+            ops.push(op(first, seen.clone()));
         }
-        ops.push(op("seen", seen, &b""[..]));
+        ops.push(op("seen", seen));
     }
     Folded {
         key: record.key,
@@ -164,13 +161,10 @@ fn of_slot(kind: char, slot: u32, qa: i64) -> String {
 }
 
 fn fold_bare(bare: Bare<'_>) -> Folded<'_> {
-    let mut ops = vec![op(
-        "w",
-        Order::new(bare.ts, b"", 0, bare.id.as_bytes()),
-        bare.line,
-    )];
+    let order = Order::new(bare.ts, b"", 0, bare.id.as_bytes());
+    let mut ops = vec![op("w", order.followed_by(&[bare.line]))];
     if bare.ts > 0 {
-        ops.push(op("seen", Order::number(bare.ts), &b""[..]));
+        ops.push(op("seen", Order::number(bare.ts).0));
     }
     Folded {
         key: bare.key,
@@ -213,7 +207,7 @@ const DIGEST: usize = 16;
 
 /// A digest of what the student entered (the fields by name, without the question engine's control
 /// fields, which change without the student), and whether the question is flagged.
-fn entered(fields: &[u8]) -> (String, bool) {
+fn entered(fields: &[u8]) -> ([u8; DIGEST], bool) {
     let mut entered: Vec<[Cow<'_, [u8]>; 2]> = Vec::new();
     let mut flagged = false;
     // The line was checked as a whole; a text that is no object has no fields.
@@ -237,5 +231,6 @@ fn entered(fields: &[u8]) -> (String, bool) {
             }
         }
     }
-    (hex::encode(&hash.finalize()[..DIGEST / 2]), flagged)
+    let first = hash.finalize().first_chunk().copied();
+    (hex(u64::from_be_bytes(first.unwrap_or_default())), flagged)
 }

@@ -38,18 +38,27 @@ impl AttemptKey {
     /// cluster's key tag.
     pub fn to_text(&self) -> String {
         let mut text = String::with_capacity(self.site.len() + 24);
-        escape(&mut text, &self.site);
-        // Writing to a String cannot fail.
-        let _ = match &self.who {
-            Who::Attempt(n) => write!(text, "/{n}"),
-            Who::Quiz(n) => write!(text, "/!{n}"),
+        self.write_text(&mut text);
+        text
+    }
+
+    /// Appends [`to_text`](Self::to_text).
+    pub fn write_text(&self, text: &mut String) {
+        escape(text, &self.site);
+        match &self.who {
+            Who::Attempt(number) => {
+                text.push('/');
+                text.push_str(itoa::Buffer::new().format(*number));
+            }
+            Who::Quiz(number) => {
+                text.push_str("/!");
+                text.push_str(itoa::Buffer::new().format(*number));
+            }
             Who::User(user) => {
                 text.push_str("/@");
-                escape(&mut text, user);
-                Ok(())
+                escape(text, user);
             }
-        };
-        text
+        }
     }
 
     /// The key whose [`to_text`](Self::to_text) is `text`; `None` if there is none.
@@ -72,13 +81,14 @@ fn escaped(byte: u8) -> bool {
 }
 
 pub(crate) fn escape(out: &mut String, text: &str) {
-    for c in text.chars() {
-        if c.is_ascii() && escaped(c as u8) {
-            let _ = write!(out, "%{:02X}", c as u8);
-        } else {
-            out.push(c);
-        }
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(escaped) {
+        out.push_str(&rest[..at]);
+        // Writing to a String cannot fail.
+        let _ = write!(out, "%{:02X}", rest.as_bytes()[at]);
+        rest = &rest[at + 1..];
     }
+    out.push_str(rest);
 }
 
 pub(crate) fn unescape(text: &str) -> Option<String> {

@@ -20,7 +20,7 @@
 //! | `q/<name>`, `q/<name>/<slot>` | max | `at`, `revision`, `id` | the row of a `signal` |
 //! | `d/<device>/<address>/<agent>` | max | `ts` | |
 //! | `e/<device>/<address>/<agent>` | min | `ts` | |
-//! | `i` | max | how many ids, `ts`, `id` | the ids: quiz, usage, student, preview |
+//! | `i` | max | how many ids, the day of `ts` | the ids: quiz, usage, student, preview |
 //! | `seen` | max | `ts` | |
 //! | `w` | max | time, hash | a bare record |
 //! | `erased` | | none | none |

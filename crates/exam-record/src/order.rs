@@ -14,9 +14,9 @@ pub struct Order(pub(crate) Vec<u8>);
 impl Order {
     pub fn new(at: u64, page: &[u8], seq: i64, id: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(16 + page.len() + 2 + 16 + id.len() + 2);
-        push_hex(&mut bytes, at);
+        bytes.extend_from_slice(&hex(at));
         push_text(&mut bytes, page);
-        push_hex(&mut bytes, seq as u64 ^ 1 << 63);
+        bytes.extend_from_slice(&hex(seq as u64 ^ 1 << 63));
         push_text(&mut bytes, id);
         Order(bytes)
     }
@@ -30,9 +30,25 @@ impl Order {
         &self.0
     }
 
+    /// A register: this order and its value, which is in parts.
+    pub(crate) fn followed_by(&self, value: &[&[u8]]) -> Vec<u8> {
+        let length = value.iter().map(|part| part.len()).sum::<usize>();
+        let mut register = Vec::with_capacity(self.0.len() + length);
+        register.extend_from_slice(&self.0);
+        for part in value {
+            register.extend_from_slice(part);
+        }
+        register
+    }
+
     /// The first part: microseconds, or the number of [`Order::number`].
     pub fn at(&self) -> u64 {
         read_hex(&self.0).unwrap_or(0)
+    }
+
+    /// The first part of the order of a register as stored.
+    pub fn number_of(register: &[u8]) -> Option<u64> {
+        read_hex(register)
     }
 
     /// The third part of an order as stored.
@@ -52,9 +68,10 @@ impl Order {
     }
 }
 
-fn push_hex(bytes: &mut Vec<u8>, n: u64) {
+/// A number as 16 lowercase hex digits.
+pub(crate) fn hex(n: u64) -> [u8; 16] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.extend((0..16).rev().map(|i| DIGITS[(n >> (4 * i) & 15) as usize]));
+    std::array::from_fn(|i| DIGITS[(n >> (60 - 4 * i) & 15) as usize])
 }
 
 pub(crate) fn read_hex(bytes: &[u8]) -> Option<u64> {

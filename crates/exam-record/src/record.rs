@@ -192,7 +192,10 @@ impl<'a> Raw<'a> {
     fn read(line: &'a [u8]) -> Result<Self, NotJson> {
         let mut raw = Raw::default();
         members(line, |key, value| {
-            let key = string_bytes(key).unwrap_or_default();
+            let key = match key.contains(&b'\\') {
+                false => Cow::Borrowed(key),
+                true => string_bytes(key).unwrap_or_default(),
+            };
             let field = match &*key {
                 b"v" => &mut raw.v,
                 b"type" => &mut raw.kind,
@@ -521,6 +524,9 @@ fn integer(field: &'static str, raw: Option<&[u8]>) -> Result<Option<i64>, Malfo
         [b'"', digits @ .., b'"'] => digits,
         digits => digits,
     };
+    if let Some(number) = usual_integer(digits) {
+        return Ok(Some(number));
+    }
     let parsed = std::str::from_utf8(digits).ok().and_then(|digits| {
         digits.parse().ok().or_else(|| {
             let float: f64 = digits.parse().ok()?;
@@ -529,6 +535,17 @@ fn integer(field: &'static str, raw: Option<&[u8]>) -> Result<Option<i64>, Malfo
         })
     });
     parsed.map(Some).ok_or(wrong(field, INTEGER, raw))
+}
+
+/// An integer as it usually is: some digits, and not so many that they may be too many.
+fn usual_integer(digits: &[u8]) -> Option<i64> {
+    if !(1..=18).contains(&digits.len()) {
+        return None;
+    }
+    digits.iter().try_fold(0, |n, digit| {
+        let value = digit.is_ascii_digit().then(|| i64::from(digit - b'0'));
+        Some(n * 10 + value?)
+    })
 }
 
 fn time(field: &'static str, raw: Option<&[u8]>) -> Result<Option<u64>, Malformed> {

@@ -1,8 +1,8 @@
 //! The state of one attempt, in memory.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use crate::fold::Op;
 use crate::order::Order;
@@ -48,35 +48,13 @@ impl Join {
 pub struct Registers(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Registers {
-    pub fn apply(&mut self, op: &Op<'_>) {
-        if self.absorbs(&op.field) {
-            return;
-        }
-        let order = op.order.as_bytes();
-        let join = |old: &mut Vec<u8>| {
-            // No order begins another one, so comparing the two parts in turn compares the whole.
-            let compared = match order.cmp(&old[..order.len().min(old.len())]) {
-                Ordering::Equal => op.value[..].cmp(&old[order.len()..]),
-                unequal => unequal,
-            };
-            if Join::of(&op.field).takes(compared) {
-                old.clear();
-                old.extend_from_slice(order);
-                old.extend_from_slice(&op.value);
-            }
-        };
-        match self.0.get_mut(&op.field[..]) {
-            Some(old) => join(old),
-            None => {
-                let register = [order, &op.value[..]].concat();
-                self.0.insert(op.field.to_vec(), register);
-            }
-        }
+    pub fn apply(&mut self, op: Op<'_>) {
+        self.join(op.field, op.register);
     }
 
     pub fn merge(&mut self, other: Registers) {
         for (field, register) in other.0 {
-            self.insert(field, register);
+            self.join(Cow::Owned(field), register);
         }
     }
 
@@ -84,25 +62,22 @@ impl Registers {
     pub fn insert_stored(&mut self, field: Vec<u8>, register: Vec<u8>) -> bool {
         let valid = Order::split(&register).is_some();
         if valid {
-            self.insert(field, register);
+            self.join(Cow::Owned(field), register);
         }
         valid
     }
 
-    fn insert(&mut self, field: Vec<u8>, register: Vec<u8>) {
+    fn join(&mut self, field: Cow<'_, [u8]>, register: Vec<u8>) {
         if self.absorbs(&field) {
             return;
         }
-        let join = Join::of(&field);
-        match self.0.entry(field) {
-            Entry::Vacant(slot) => {
-                slot.insert(register);
-            }
-            Entry::Occupied(mut slot) => {
-                if join.takes(register.cmp(slot.get())) {
-                    slot.insert(register);
+        match self.0.get_mut(&field[..]) {
+            Some(old) => {
+                if Join::of(&field).takes(register.cmp(old)) {
+                    *old = register;
                 }
             }
+            None => drop(self.0.insert(field.into_owned(), register)),
         }
     }
 

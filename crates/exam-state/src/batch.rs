@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 
 use exam_record::{AttemptKey, Malformed, Registers, fold};
+use foldhash::fast::RandomState;
+
+/// The attempts of a batch.
+pub type Attempts = HashMap<AttemptKey, Attempt, RandomState>;
 
 /// What a set of records does to the attempts they belong to.
 #[derive(Clone, Debug, Default)]
 pub struct FoldBatch {
-    attempts: HashMap<AttemptKey, Attempt>,
+    attempts: Attempts,
     records: usize,
     /// Stored once everything in the batch is folded.
     pub position: Option<Position>,
@@ -47,7 +51,7 @@ impl FoldBatch {
         };
         let attempt = self.attempts.entry(folded.key).or_default();
         attempt.quiz = folded.quiz.or(attempt.quiz);
-        for op in &folded.ops {
+        for op in folded.ops {
             attempt.registers.apply(op);
         }
         attempt.records += 1;
@@ -57,7 +61,9 @@ impl FoldBatch {
 
     /// Takes those attempts out that `which` says, as a batch of their own. The position stays.
     pub fn split_off(&mut self, mut which: impl FnMut(&AttemptKey) -> bool) -> FoldBatch {
-        let attempts: HashMap<_, _> = self.attempts.extract_if(|key, _| which(key)).collect();
+        let mut attempts = Attempts::default();
+        attempts.reserve(self.attempts.len());
+        attempts.extend(self.attempts.extract_if(|key, _| which(key)));
         let records = attempts.values().map(|attempt| attempt.records).sum();
         self.records -= records;
         FoldBatch {
@@ -76,7 +82,7 @@ impl FoldBatch {
         self.attempts.is_empty() && self.position.is_none()
     }
 
-    pub fn attempts(&self) -> &HashMap<AttemptKey, Attempt> {
+    pub fn attempts(&self) -> &Attempts {
         &self.attempts
     }
 

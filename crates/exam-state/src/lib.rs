@@ -22,7 +22,7 @@ use async_trait::async_trait;
 pub use exam_aws::AwsEnv;
 use exam_record::{AttemptKey, Board, Registers};
 
-pub use batch::{Attempt, FoldBatch, Position};
+pub use batch::{Attempt, Attempts, FoldBatch, Position};
 pub use reader::BlockingReader;
 pub use redis_store::redis_memory;
 
@@ -77,7 +77,7 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(30 * 86_400);
 /// How a store is used.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// An attempt is forgotten this long after its last fold; `None`: never.
+    /// An attempt is forgotten this long after its last fold, or a little later; `None`: never.
     pub ttl: Option<Duration>,
     pub connect_timeout: Duration,
     /// For one answer, a pipeline of folds included.

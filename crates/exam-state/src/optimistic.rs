@@ -8,7 +8,7 @@
 //! What is watched belongs to a connection: nobody else may use it between reading and writing. Nor
 //! can a cluster watch keys of several slots.
 
-use exam_record::{Join, Registers};
+use exam_record::{Join, Order, Registers};
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
 
 use crate::connection::Connection;
@@ -19,13 +19,19 @@ pub(crate) type Fold<'a> = (String, &'a Registers);
 /// Where it is, it is the only register; and only the script puts it there.
 const ERASED: &[u8] = b"erased";
 
-/// How attempts are kept for another time to live: by a script for all of a transaction, since of
+/// When somebody was there last.
+const SEEN: &[u8] = b"seen";
+
+/// How attempts are kept for another time to live: by a script for those of a transaction, since of
 /// each command that is queued there are two answers to be read.
 #[derive(Clone, Copy)]
 pub(crate) struct Keep<'a> {
     /// The hash of `keep.lua`.
     pub script: &'a str,
     pub ttl_ms: &'a str,
+    /// An attempt that goes on is kept once in such a part of time, in microseconds; its time to
+    /// live is that much longer than it need be.
+    pub part: u64,
 }
 
 /// Registers from which on two round trips and little work cost less than one with much.
@@ -48,7 +54,7 @@ pub(crate) fn worthwhile(folds: &[Fold<'_>]) -> bool {
 pub(crate) async fn fold<'a, 'b>(
     connection: &mut Connection,
     chunks: &[&'a [Fold<'b>]],
-    keep: Option<Keep<'_>>,
+    keep: Keep<'_>,
     stamps: &Pipeline,
 ) -> RedisResult<Vec<&'a [Fold<'b>]>> {
     let mut refused = Vec::new();
@@ -127,58 +133,64 @@ fn watch_and_read(pipeline: &mut Pipeline, folds: &[Fold<'_>]) {
     pipeline.add_command(watch);
     for (key, registers) in folds {
         let names: usize = registers.iter().map(|(field, _)| field.len()).sum();
-        let bytes = key.len() + names + ERASED.len();
-        let mut read = command("HMGET", registers.len() + 2, bytes);
+        let mut read = command("HMGET", registers.len() + 1, key.len() + names);
         read.arg(key);
         for (field, _) in registers.iter() {
             read.arg(field);
         }
-        read.arg(ERASED);
         pipeline.add_command(read);
     }
 }
 
-fn write(pipeline: &mut Pipeline, folds: &[Fold<'_>], stored: &[Value], keep: Option<Keep<'_>>) {
+fn write(pipeline: &mut Pipeline, folds: &[Fold<'_>], stored: &[Value], keep: Keep<'_>) {
     pipeline.cmd("MULTI");
+    let mut due = Vec::new();
     for ((key, registers), stored) in folds.iter().zip(stored) {
         let stored = match stored {
             Value::Array(stored) => &stored[..],
             _ => &[],
         };
-        if !matches!(stored.last(), Some(Value::BulkString(_))) {
-            let old = stored.iter().map(|old| match old {
-                Value::BulkString(old) => Some(&old[..]),
-                _ => None,
-            });
-            let old = old.chain(std::iter::repeat(None));
-            let mut winners = registers
-                .iter()
-                .zip(old)
-                .filter(|((field, new), old)| wins(field, new, *old))
-                .peekable();
-            if winners.peek().is_some() {
-                let bytes = key.len() + registers.bytes();
-                let mut write = command("HSET", 2 * registers.len() + 1, bytes);
-                write.arg(key);
-                for ((field, register), _) in winners {
-                    write.arg(field).arg(register);
-                }
-                pipeline.add_command(write);
+        let old = stored.iter().map(|old| match old {
+            Value::BulkString(old) => Some(&old[..]),
+            _ => None,
+        });
+        let old = old.chain(std::iter::repeat(None));
+        let mut winners = registers
+            .iter()
+            .zip(old)
+            .filter(|((field, new), old)| wins(field, new, *old))
+            .peekable();
+        let mut goes_on = false;
+        if winners.peek().is_some() {
+            let bytes = key.len() + registers.bytes();
+            let mut write = command("HSET", 2 * registers.len() + 1, bytes);
+            write.arg(key);
+            for ((field, new), old) in winners {
+                write.arg(field).arg(new);
+                goes_on |= field == SEEN && same_part(new, old, keep.part);
             }
+            pipeline.add_command(write);
+        }
+        if !goes_on {
+            due.push(key);
         }
     }
-    if let Some(Keep { script, ttl_ms }) = keep {
-        let keys: usize = folds.iter().map(|(key, _)| key.len()).sum();
+    if !due.is_empty() {
+        let Keep { script, ttl_ms, .. } = keep;
+        let keys: usize = due.iter().map(|key| key.len()).sum();
         let bytes = script.len() + keys + ttl_ms.len();
-        let mut keep = command("EVALSHA", folds.len() + 3, bytes);
-        keep.arg(script).arg(folds.len());
-        for (key, _) in folds {
-            keep.arg(key);
-        }
-        keep.arg(ttl_ms);
+        let mut keep = command("EVALSHA", due.len() + 3, bytes);
+        keep.arg(script).arg(due.len()).arg(due).arg(ttl_ms);
         pipeline.add_command(keep);
     }
     pipeline.cmd("EXEC");
+}
+
+/// Whether the attempt was seen before in this part of time: so it is no attempt that was erased,
+/// and whoever saw it first has kept it.
+fn same_part(new: &[u8], old: Option<&[u8]>, part: u64) -> bool {
+    let number = |register| Some(Order::number_of(register)? / part.max(1));
+    old.is_some_and(|old| number(old).is_some() && number(old) == number(new))
 }
 
 /// A command with room for so many arguments of so many bytes in all.

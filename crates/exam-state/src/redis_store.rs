@@ -57,6 +57,9 @@ const PIPELINE_BYTES: usize = 1 << 20;
 const REGISTERS_PER_CALL: usize = 1_000;
 const STAMPS_PER_CALL: usize = 1_000;
 
+/// Parts of a time to live: an attempt that goes on is kept once in each, and one part longer.
+const PARTS: u64 = 32;
+
 /// The member of a board that is no attempt, see stamp.lua.
 const BEGINNING: &str = ".";
 
@@ -89,7 +92,10 @@ impl RedisStore {
         LazyLock::force(&SCRIPTS);
         Ok(RedisStore {
             connector: Connector::new(url, options)?,
-            ttl_ms: options.ttl.map_or(0, |ttl| ttl.as_millis().max(1) as u64),
+            ttl_ms: options.ttl.map_or(0, |ttl| {
+                let ms = ttl.as_millis().max(1) as u64;
+                ms + ms / PARTS
+            }),
             shared: Slot::default(),
             lanes: Default::default(),
         })
@@ -277,10 +283,14 @@ async fn fold(
 ) -> Result<(), Failure> {
     let ttl = ttl_ms.to_string();
     if in_transactions {
-        let keep = (ttl_ms > 0).then(|| Keep {
+        let keep = Keep {
             script: SCRIPTS[KEEP].get_hash(),
             ttl_ms: &ttl,
-        });
+            part: match ttl_ms {
+                0 => u64::MAX,
+                ttl_ms => ttl_ms * 1_000 / PARTS,
+            },
+        };
         let mut chunks = Vec::new();
         while !folds.is_empty() {
             let chunk;
@@ -578,7 +588,11 @@ fn registers(hash: Vec<(Vec<u8>, Vec<u8>)>) -> Option<Registers> {
 }
 
 fn attempt_key(key: &AttemptKey) -> String {
-    format!("es:{{{}}}", key.to_text())
+    let mut name = String::with_capacity(key.site.len() + 32);
+    name.push_str("es:{");
+    key.write_text(&mut name);
+    name.push('}');
+    name
 }
 
 fn board_key(site: &str, quiz: i64) -> String {

@@ -7,9 +7,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use exam_record::{AttemptKey, Registers};
+use exam_record::{AttemptKey, Registers, make};
 use exam_state::{
-    BOARD_ROWS, BlockingReader, FoldBatch, Options, Position, StateError, StateStore, open,
+    BOARD_ROWS, BlockingReader, DEFAULT_TTL, FoldBatch, Options, Position, StateError, StateStore,
+    open,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -93,9 +94,78 @@ async fn many_registers_are_joined_like_few() {
         assert_eq!(state(&*store).await, expected);
     }
     assert!(calls(&redis, "exec") > 30);
+    let ttl = DEFAULT_TTL.as_millis() as u64;
     for key in redis.keys() {
-        assert!(redis.says(&["PTTL", &key], "int(25"), "{key}");
+        // A part of 32 longer than it need be; this test takes no minute.
+        let left = left(&redis, &key);
+        assert!(
+            (ttl + ttl / 32 - 60_000..=ttl + ttl / 32).contains(&left),
+            "{key}: {left}"
+        );
     }
+}
+
+/// Milliseconds that a key has to live.
+fn left(redis: &Redis, key: &str) -> u64 {
+    redis::from_redis_value(redis.command(&["PTTL", key])).unwrap()
+}
+
+/// Enough for a transaction: two lines of one attempt, and some of others.
+fn many(at: u64) -> FoldBatch {
+    let others = (2..40).map(|n| answer(n, at, 1, "b"));
+    let lines: Vec<String> = [answer(1, at, 1, "a"), answer(1, at, 2, "a")]
+        .into_iter()
+        .chain(others)
+        .collect();
+    batch(&lines)
+}
+
+#[tokio::test]
+async fn an_attempt_that_goes_on_is_kept_once_in_a_part_of_its_time() {
+    let redis = Redis::start("C", &[]);
+    let store = store(&redis);
+    let name = format!("es:{{{}}}", key(1).to_text());
+    const DAY: u64 = 86_400_000_000;
+    let folded = async |at: u64| {
+        redis.command(&["PEXPIRE", &name, "100000"]);
+        store.fold(&many(at)).await.unwrap();
+        left(&redis, &name) > 100_000
+    };
+    assert!(folded(DAY).await, "a new one is kept");
+    assert!(!folded(DAY + 1).await, "it goes on");
+    assert!(folded(DAY + 1).await, "it is folded again");
+    assert!(folded(DAY).await, "something comes late");
+    assert!(folded(2 * DAY).await, "it goes on in another part");
+    assert!(!folded(2 * DAY + 60_000_000).await, "it goes on");
+    redis.command(&["DEL", &name]);
+    assert!(folded(2 * DAY + 70_000_000).await, "the store has lost it");
+    assert!(calls(&redis, "exec") > 6 && calls(&redis, "unwatch") == 0);
+
+    // For ever: then only what was erased is looked for.
+    redis.command(&["PERSIST", &name]);
+    let options = Options {
+        ttl: None,
+        ..Options::default()
+    };
+    let store = open(&redis.url(), options).unwrap();
+    store.fold(&many(3 * DAY)).await.unwrap();
+    assert!(redis.says(&["PTTL", &name], "int(-1)"));
+}
+
+#[tokio::test]
+async fn a_transaction_leaves_nothing_of_an_erased_attempt() {
+    let redis = Redis::start("C", &[]);
+    let store = store(&redis);
+    let erased = batch([&make::erased(&attempt(1), 1_763_800_000_000_000)]);
+    let tombstone = &erased.attempts()[&key(1)].registers;
+    for at in 1..4 {
+        store.fold(&erased).await.unwrap();
+        store.fold(&many(at)).await.unwrap();
+        assert_eq!(store.read(&key(1)).await.unwrap().as_ref(), Some(tombstone));
+        assert_eq!(state(&*store).await.len(), 39);
+    }
+    assert_eq!(calls(&redis, "exec"), 3);
+    assert!(left(&redis, &format!("es:{{{}}}", key(1).to_text())) > 1_000_000);
 }
 
 #[tokio::test]

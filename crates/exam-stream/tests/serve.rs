@@ -583,7 +583,7 @@ async fn the_state_survives_everything_redis_does() {
             .unwrap()
             .ops
         {
-            in_order.apply(&op);
+            in_order.apply(op);
         }
     }
     let key = exam_record::AttemptKey::new("m.example", 4);

@@ -269,7 +269,7 @@ mod tests {
         for line in &lines {
             let folded = fold(line).unwrap().expect("each of these changes a state");
             let registers = state.entry(folded.key).or_default();
-            folded.ops.iter().for_each(|op| registers.apply(op));
+            folded.ops.into_iter().for_each(|op| registers.apply(op));
         }
         state
     }
