@@ -24,7 +24,7 @@ const AROUND: usize = 16;
 const AROUND_RECORD: usize = 52;
 
 /// Lines that are read before folds under way may go on.
-const LINES: usize = 10;
+const LINES: usize = 5;
 
 /// At most this long for the store, and for the queues: an invocation that waits holds Firehose's
 /// buffer, and is paid for.

@@ -11,9 +11,6 @@ use crate::order::{Order, hex};
 use crate::record::{Bare, ERASED, Ids, Malformed, Parsed, Record, lifecycle_rank, parse};
 use crate::registers;
 
-/// Microseconds.
-const DAY: u64 = 86_400_000_000;
-
 /// One write to one register. Whether the greatest or the least wins is the register's, see
 /// [`Join::of`](crate::Join::of).
 #[derive(Clone, Debug, PartialEq)]
@@ -123,24 +120,34 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
         escape(&mut field, counter);
         ops.push(op(field, Order::number(*count).0));
     }
-    if let Some((known, value)) = ids_value(&record.ids) {
-        // A record that knows more of them wins over a later one that knows less. All that know as
-        // many say the same: once a day is enough to keep them as long as what changes.
-        let day = (record.ts / DAY) as i64;
-        let order = Order::new(known, b"", day, b"");
-        ops.push(op("i", order.followed_by(&[value.as_bytes()])));
+    let seen = Order::number(record.ts).0;
+    let alive = record.sign_of_life();
+    if alive && let Some(origin) = &record.origin {
+        let mut field = String::from("d/");
+        escape(&mut field, &origin.device);
+        let _ = write!(field, "/{}/{}", origin.address, origin.agent);
+        let first = format!("e{}", &field[1..]);
+        ops.push(op(field, seen.clone()));
+        ops.push(op(first, seen.clone()));
     }
-    if record.sign_of_life() {
-        let seen = Order::number(record.ts).0;
-        if let Some(origin) = &record.origin {
-            let mut field = String::from("d/");
-            escape(&mut field, &origin.device);
-            let _ = write!(field, "/{}/{}", origin.address, origin.agent);
-            let first = format!("e{}", &field[1..]);
-            ops.push(op(field, seen.clone()));
-            ops.push(op(first, seen.clone()));
+    match record.ids {
+        Ids {
+            quiz: Some(_),
+            usage: Some(_),
+            student_id: Some(_),
+            ..
+        } if alive => ops.push(op("seen", with_ids(seen, &record.ids))),
+        ids => {
+            let known = known(&ids).count() as u64;
+            if known > 0 {
+                // A record that knows more of them wins over a later one that knows less.
+                let order = Order::new(known, b"", record.ts as i64, b"").0;
+                ops.push(op("i", with_ids(order, &ids)));
+            }
+            if alive {
+                ops.push(op("here", seen));
+            }
         }
-        ops.push(op("seen", seen));
     }
     Folded {
         key: record.key,
@@ -173,28 +180,31 @@ fn fold_bare(bare: Bare<'_>) -> Folded<'_> {
     }
 }
 
-/// The ids as the register `i` keeps them, and how many there are.
-fn ids_value(ids: &Ids) -> Option<(u64, String)> {
-    let mut value = String::with_capacity(96);
-    value.push('{');
-    let mut known = 0;
+/// The ids a record says.
+fn known(ids: &Ids) -> impl Iterator<Item = (&'static str, i64)> {
     let members = [
         ("quiz", ids.quiz),
         ("usage", ids.usage),
         ("student_id", ids.student_id),
         ("preview", ids.preview.then_some(1)),
     ];
-    for (name, id) in members {
-        if let Some(id) = id {
-            value.push_str(if known == 0 { "\"" } else { ",\"" });
-            value.push_str(name);
-            value.push_str("\":");
-            value.push_str(itoa::Buffer::new().format(id));
-            known += 1;
-        }
+    let known = members.into_iter();
+    known.filter_map(|(name, id)| id.map(|id| (name, id)))
+}
+
+/// A register: an order, and the ids as JSON.
+fn with_ids(mut register: Vec<u8>, ids: &Ids) -> Vec<u8> {
+    register.reserve(96);
+    let mut before: &[u8] = b"{\"";
+    for (name, id) in known(ids) {
+        register.extend_from_slice(before);
+        register.extend_from_slice(name.as_bytes());
+        register.extend_from_slice(b"\":");
+        register.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
+        before = b",\"";
     }
-    value.push('}');
-    (known > 0).then_some((known, value))
+    register.push(b'}');
+    register
 }
 
 /// How long the summary behind an answer's line is: whether it is answered, whether it is flagged,

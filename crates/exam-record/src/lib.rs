@@ -20,8 +20,9 @@
 //! | `q/<name>`, `q/<name>/<slot>` | max | `at`, `revision`, `id` | the row of a `signal` |
 //! | `d/<device>/<address>/<agent>` | max | `ts` | |
 //! | `e/<device>/<address>/<agent>` | min | `ts` | |
-//! | `i` | max | how many ids, the day of `ts` | the ids: quiz, usage, student, preview |
-//! | `seen` | max | `ts` | |
+//! | `seen` | max | `ts` of a record with quiz, usage and student | the ids: these, and preview |
+//! | `here` | max | `ts` of one that lacks any of them | |
+//! | `i` | max | how many ids, `ts`, of a record that is none of `seen` | the ids it has |
 //! | `w` | max | time, hash | a bare record |
 //! | `erased` | | none | none |
 //!
@@ -29,7 +30,7 @@
 //! before it or after it, so that of an attempt that was erased nothing is kept but that.
 //!
 //! A step of a call for help that is not the student's, and a signal, are no signs of life: they
-//! leave `seen` and the devices alone.
+//! leave `seen`, `here` and the devices alone.
 //!
 //! What it promises: answers come back byte for byte; no input makes it panic; a field of ours of
 //! the wrong type is an error that names the field. What it refuses: to filter. A late answer is

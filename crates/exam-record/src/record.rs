@@ -495,9 +495,19 @@ fn text<'a>(field: &'static str, raw: Option<&'a [u8]>) -> Result<Option<Cow<'a,
         _ => None,
     };
     match bytes {
-        Some(Cow::Borrowed(b)) => Ok(Some(String::from_utf8_lossy(b))),
-        Some(Cow::Owned(b)) => Ok(Some(Cow::Owned(String::from_utf8_lossy(&b).into_owned()))),
+        Some(bytes) => Ok(Some(utf8(bytes))),
         None => Err(wrong(field, TEXT, raw)),
+    }
+}
+
+/// A text; what no Unicode text has becomes U+FFFD.
+fn utf8(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
+    match bytes {
+        Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(bytes),
+        },
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
     }
 }
 
@@ -636,11 +646,7 @@ fn count_list(object: &[u8]) -> Result<Vec<(Cow<'_, str>, u64)>, Malformed> {
         let count = integer("counts", Some(count)).ok().flatten();
         match (string_bytes(key), count.map(u64::try_from)) {
             (Some(name), Some(Ok(count))) if name.len() <= MAX_NAME => {
-                let name = match name {
-                    Cow::Borrowed(b) => String::from_utf8_lossy(b),
-                    Cow::Owned(b) => Cow::Owned(String::from_utf8_lossy(&b).into_owned()),
-                };
-                counts.push((name, count));
+                counts.push((utf8(name), count));
             }
             _ => failed = Some(wrong("counts", COUNTS, object)),
         }

@@ -307,8 +307,14 @@ impl<'a> Reading<'a> {
                         });
                     }
                     "z" => greatest_slot = number.min(MAX_SLOT.into()) as u32,
-                    "seen" => reading.last_seen = Some(seconds(number)),
+                    // By name, so that `seen` comes last.
+                    "here" => reading.last_seen = Some(seconds(number)),
                     "i" => reading.add_ids(value),
+                    "seen" => {
+                        let here = reading.last_seen.unwrap_or(0.0);
+                        reading.last_seen = Some(seconds(number).max(here));
+                        reading.add_ids(value);
+                    }
                     "w" => {
                         if let Ok(Parsed::Bare(record)) = parse(value) {
                             bare = Some(record.word.into_owned());
@@ -402,10 +408,11 @@ impl<'a> Reading<'a> {
     fn add_ids(&mut self, value: &[u8]) {
         // A value of ours; of another one we take what we can.
         let ids: BTreeMap<Cow<'_, str>, i64> = serde_json::from_slice(value).unwrap_or_default();
-        self.quiz = ids.get("quiz").copied();
-        self.usage = ids.get("usage").copied();
-        self.student_id = ids.get("student_id").copied();
-        self.preview = ids.contains_key("preview");
+        let add = |known: &mut Option<i64>, name| *known = ids.get(name).copied().or(*known);
+        add(&mut self.quiz, "quiz");
+        add(&mut self.usage, "usage");
+        add(&mut self.student_id, "student_id");
+        self.preview |= ids.contains_key("preview");
     }
 }
 
