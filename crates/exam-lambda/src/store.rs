@@ -61,21 +61,25 @@ impl Store {
 
 /// Attempts that are folded together: enough to share a round trip, and few enough for the store to
 /// begin with them while the next lines are read.
-const ATTEMPTS: usize = 50;
+const ATTEMPTS: usize = 60;
+
+/// One line in so many may be a further one of its attempt.
+const ONCE: usize = 50;
 
 /// Folds under way at once. Redis has connections for two, and each has many of its own to DynamoDB.
 const UNDER_WAY: usize = 4;
 
 /// The most attempts in one fold of what is left in the end: they share the store's connections.
-const MOST: usize = 100;
+const MOST: usize = 50;
 
 /// Folds on their way to the store while the next lines are read.
 pub struct Folds<'a> {
     store: &'a Store,
     end: Instant,
     began: Option<Instant>,
-    /// Their attempts.
+    /// The attempts of those that were begun before the end, and how many lines were theirs.
     seen: HashSet<AttemptKey, RandomState>,
+    lines: usize,
     /// How many attempts the growing batch has when it is looked at again.
     due: usize,
     under_way: FuturesUnordered<BoxFuture<'a, Result<(), StateError>>>,
@@ -90,26 +94,33 @@ impl<'a> Folds<'a> {
             end: Instant::now() + budget,
             began: None,
             seen: HashSet::default(),
+            lines: 0,
             due: ATTEMPTS,
             under_way: FuturesUnordered::new(),
             outcome: Ok(()),
         }
     }
 
-    /// Begins to fold the attempts of a growing batch that are in none before, once there are enough
-    /// and most lines are theirs: lines that come by turns of a few attempts are folded together
-    /// in the end. Those that are begun here have no attempt in common, and do not cross each other.
+    /// Begins to fold the attempts of a growing batch that are in none before, once there are enough,
+    /// and as long as hardly any comes twice: to fold one once, in the end, is less work. Those that
+    /// are begun here have no attempt in common, and do not cross each other.
     pub async fn begin(&mut self, batch: &mut FoldBatch) {
         if batch.attempts().len() < self.due {
             return;
         }
         let new = |key: &AttemptKey| !self.seen.contains(key);
         let count = batch.attempts().keys().filter(|key| new(key)).count();
-        if count < ATTEMPTS || count < batch.records() * 4 / 5 {
+        let (attempts, lines) = (self.seen.len() + count, self.lines + batch.records());
+        if attempts * ONCE < lines * (ONCE - 1) {
+            self.due = usize::MAX;
+            return;
+        }
+        if count < ATTEMPTS {
             self.due += ATTEMPTS / 5;
             return;
         }
         let begun = batch.split_off(new);
+        self.lines += begun.records();
         self.seen.extend(begun.attempts().keys().cloned());
         self.due = batch.attempts().len() + ATTEMPTS;
         self.start(begun).await;
@@ -147,16 +158,13 @@ impl<'a> Folds<'a> {
         self.go_on().await;
     }
 
-    /// Lets them do what they can without being waited for.
+    /// Lets them do what they can without being waited for, and then their connections, which have
+    /// tasks of their own.
     pub async fn go_on(&mut self) {
-        // Connections have tasks of their own: what these have read a fold answers, which they send.
-        for _ in 0..2 {
-            while let Some(Some(outcome)) = self.under_way.next().now_or_never() {
-                self.note(outcome);
-            }
-            if self.under_way.is_empty() {
-                return;
-            }
+        while let Some(Some(outcome)) = self.under_way.next().now_or_never() {
+            self.note(outcome);
+        }
+        if !self.under_way.is_empty() {
             tokio::task::yield_now().await;
         }
     }

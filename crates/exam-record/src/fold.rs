@@ -58,29 +58,30 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
         };
     }
     let mut ops = Vec::with_capacity(4 + record.slots.len() + record.counts.len());
-    let order = Order::new(
-        record.at,
-        record.page.as_bytes(),
-        record.seq,
-        record.id.as_bytes(),
-    );
+    let order = |room| {
+        let (page, id) = (record.page.as_bytes(), record.id.as_bytes());
+        Order::with_room(room, record.at, page, record.seq, id)
+    };
     match &*record.kind {
         "answer" => {
             // parse() gives an answer all three.
             if let (Some(slot), Some(qa), Some(fields)) = (record.slot, record.qa, record.fields) {
                 let (digest, flagged) = entered(fields);
                 let answered = record.status == Some(1);
+                let mut register = order(record.line.len() + SUMMARY).0;
                 if answered {
-                    ops.push(op(of_slot('f', slot, qa), order.followed_by(&[&digest])));
+                    let first = [&register[..], &digest].concat();
+                    ops.push(op(of_slot('f', slot, qa), first));
                 }
-                let marks = [answered, flagged].map(|is| b'0' + u8::from(is));
-                let register = order.followed_by(&[record.line, &marks, &digest]);
+                register.extend_from_slice(record.line);
+                register.extend([answered, flagged].map(|is| b'0' + u8::from(is)));
+                register.extend_from_slice(&digest);
                 ops.push(op(of_slot('a', slot, qa), register));
             }
         }
         "saved" => {
             for (slot, qa) in &record.slots {
-                ops.push(op(of_slot('s', *slot, *qa), order.0.clone()));
+                ops.push(op(of_slot('s', *slot, *qa), order(0).0));
             }
         }
         "help" => {
@@ -89,7 +90,8 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
                 escape(&mut field, &help.call);
                 field.push('/');
                 field.push_str(help.step);
-                ops.push(op(field, order.followed_by(&[record.line])));
+                let order = order(record.line.len());
+                ops.push(op(field, order.followed_by(record.line)));
             }
         }
         "signal" => {
@@ -100,13 +102,13 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
                     let _ = write!(field, "/{slot}");
                 }
                 let order = Order::new(record.at, b"", signal.revision, record.id.as_bytes());
-                ops.push(op(field, order.followed_by(&[signal.row])));
+                ops.push(op(field, order.followed_by(signal.row)));
             }
         }
         kind => {
             if let Some(rank) = lifecycle_rank(kind) {
                 let order = Order::new(record.ts, b"", rank, record.id.as_bytes());
-                ops.push(op("l", order.followed_by(&[kind.as_bytes()])));
+                ops.push(op("l", order.followed_by(kind.as_bytes())));
             }
             if let Some(greatest) = record.slots.iter().map(|(slot, _)| *slot).max() {
                 ops.push(op("z", Order::number(greatest.into()).0));
@@ -120,15 +122,14 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
         escape(&mut field, counter);
         ops.push(op(field, Order::number(*count).0));
     }
-    let seen = Order::number(record.ts).0;
     let alive = record.sign_of_life();
     if alive && let Some(origin) = &record.origin {
         let mut field = String::from("d/");
         escape(&mut field, &origin.device);
         let _ = write!(field, "/{}/{}", origin.address, origin.agent);
         let first = format!("e{}", &field[1..]);
-        ops.push(op(field, seen.clone()));
-        ops.push(op(first, seen.clone()));
+        ops.push(op(field, Order::number(record.ts).0));
+        ops.push(op(first, Order::number(record.ts).0));
     }
     match record.ids {
         Ids {
@@ -136,16 +137,15 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
             usage: Some(_),
             student_id: Some(_),
             ..
-        } if alive => ops.push(op("seen", with_ids(seen, &record.ids))),
+        } if alive => ops.push(op("seen", with_ids(record.ts, 0, &record.ids))),
         ids => {
             let known = known(&ids).count() as u64;
             if known > 0 {
                 // A record that knows more of them wins over a later one that knows less.
-                let order = Order::new(known, b"", record.ts as i64, b"").0;
-                ops.push(op("i", with_ids(order, &ids)));
+                ops.push(op("i", with_ids(known, record.ts as i64, &ids)));
             }
             if alive {
-                ops.push(op("here", seen));
+                ops.push(op("here", Order::number(record.ts).0));
             }
         }
     }
@@ -169,9 +169,9 @@ fn of_slot(kind: char, slot: u32, qa: i64) -> String {
 
 fn fold_bare(bare: Bare<'_>) -> Folded<'_> {
     let order = Order::new(bare.ts, b"", 0, bare.id.as_bytes());
-    let mut ops = vec![op("w", order.followed_by(&[bare.line]))];
+    let mut ops = vec![op("w", order.followed_by(bare.line))];
     if bare.ts > 0 {
-        ops.push(op("seen", Order::number(bare.ts).0));
+        ops.push(op("here", Order::number(bare.ts).0));
     }
     Folded {
         key: bare.key,
@@ -192,9 +192,9 @@ fn known(ids: &Ids) -> impl Iterator<Item = (&'static str, i64)> {
     known.filter_map(|(name, id)| id.map(|id| (name, id)))
 }
 
-/// A register: an order, and the ids as JSON.
-fn with_ids(mut register: Vec<u8>, ids: &Ids) -> Vec<u8> {
-    register.reserve(96);
+/// A register of an order of two numbers, and the ids as JSON.
+fn with_ids(number: u64, seq: i64, ids: &Ids) -> Vec<u8> {
+    let mut register = Order::with_room(96, number, b"", seq, b"").0;
     let mut before: &[u8] = b"{\"";
     for (name, id) in known(ids) {
         register.extend_from_slice(before);

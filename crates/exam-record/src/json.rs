@@ -235,6 +235,13 @@ impl<'a> Scanner<'a> {
     /// Moves to the next byte that is not space and shows it.
     #[inline(always)]
     fn token(&mut self) -> u8 {
+        match self.peek() {
+            byte @ (b'!'..) => byte,
+            _ => self.spaced_token(),
+        }
+    }
+
+    fn spaced_token(&mut self) -> u8 {
         loop {
             match self.peek() {
                 b' ' | b'\t' => {}

@@ -13,7 +13,12 @@ pub struct Order(pub(crate) Vec<u8>);
 
 impl Order {
     pub fn new(at: u64, page: &[u8], seq: i64, id: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(16 + page.len() + 2 + 16 + id.len() + 2);
+        Order::with_room(0, at, page, seq, id)
+    }
+
+    /// [`Order::new`] with room for a value of `room` bytes behind it.
+    pub(crate) fn with_room(room: usize, at: u64, page: &[u8], seq: i64, id: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(16 + page.len() + 2 + 16 + id.len() + 2 + room);
         bytes.extend_from_slice(&hex(at));
         push_text(&mut bytes, page);
         bytes.extend_from_slice(&hex(seq as u64 ^ 1 << 63));
@@ -30,14 +35,10 @@ impl Order {
         &self.0
     }
 
-    /// A register: this order and its value, which is in parts.
-    pub(crate) fn followed_by(&self, value: &[&[u8]]) -> Vec<u8> {
-        let length = value.iter().map(|part| part.len()).sum::<usize>();
-        let mut register = Vec::with_capacity(self.0.len() + length);
-        register.extend_from_slice(&self.0);
-        for part in value {
-            register.extend_from_slice(part);
-        }
+    /// A register: this order and its value.
+    pub(crate) fn followed_by(self, value: &[u8]) -> Vec<u8> {
+        let mut register = self.0;
+        register.extend_from_slice(value);
         register
     }
 

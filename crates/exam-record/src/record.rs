@@ -192,49 +192,55 @@ impl<'a> Raw<'a> {
     fn read(line: &'a [u8]) -> Result<Self, NotJson> {
         let mut raw = Raw::default();
         members(line, |key, value| {
-            let key = match key.contains(&b'\\') {
-                false => Cow::Borrowed(key),
-                true => string_bytes(key).unwrap_or_default(),
+            let member = match raw.member(key) {
+                // It might be one of ours all the same.
+                None if key.contains(&b'\\') => raw.member(&string_bytes(key).unwrap_or_default()),
+                member => member,
             };
-            let field = match &*key {
-                b"v" => &mut raw.v,
-                b"type" => &mut raw.kind,
-                b"id" => &mut raw.id,
-                b"ts" => &mut raw.ts,
-                b"sent" => &mut raw.sent,
-                b"at" => &mut raw.at,
-                b"site" => &mut raw.site,
-                b"quiz" => &mut raw.quiz,
-                b"attempt" => &mut raw.attempt,
-                b"usage" => &mut raw.usage,
-                b"student_id" => &mut raw.student_id,
-                b"preview" => &mut raw.preview,
-                b"slot" => &mut raw.slot,
-                b"qa" => &mut raw.qa,
-                b"page" => &mut raw.page,
-                b"seq" => &mut raw.seq,
-                b"status" => &mut raw.status,
-                b"fields" => &mut raw.fields,
-                b"slots" => &mut raw.slots,
-                b"counts" => &mut raw.counts,
-                b"device" => &mut raw.device,
-                b"address" => &mut raw.address,
-                b"agent" => &mut raw.agent,
-                b"call" => &mut raw.call,
-                b"step" => &mut raw.step,
-                b"by" => &mut raw.by,
-                b"text" => &mut raw.text,
-                b"name" => &mut raw.name,
-                b"revision" => &mut raw.revision,
-                b"row" => &mut raw.row,
-                b"user" => &mut raw.user,
-                key if is_time_key(key) => &mut raw.time,
-                _ => return,
-            };
-            // JSON's null says that there is none.
-            *field = (value != b"null").then_some(value);
+            if let Some(member) = member {
+                // JSON's null says that there is none.
+                *member = (value != b"null").then_some(value);
+            }
         })?;
         Ok(raw)
+    }
+
+    fn member(&mut self, key: &[u8]) -> Option<&mut Option<&'a [u8]>> {
+        Some(match key {
+            b"v" => &mut self.v,
+            b"type" => &mut self.kind,
+            b"id" => &mut self.id,
+            b"ts" => &mut self.ts,
+            b"sent" => &mut self.sent,
+            b"at" => &mut self.at,
+            b"site" => &mut self.site,
+            b"quiz" => &mut self.quiz,
+            b"attempt" => &mut self.attempt,
+            b"usage" => &mut self.usage,
+            b"student_id" => &mut self.student_id,
+            b"preview" => &mut self.preview,
+            b"slot" => &mut self.slot,
+            b"qa" => &mut self.qa,
+            b"page" => &mut self.page,
+            b"seq" => &mut self.seq,
+            b"status" => &mut self.status,
+            b"fields" => &mut self.fields,
+            b"slots" => &mut self.slots,
+            b"counts" => &mut self.counts,
+            b"device" => &mut self.device,
+            b"address" => &mut self.address,
+            b"agent" => &mut self.agent,
+            b"call" => &mut self.call,
+            b"step" => &mut self.step,
+            b"by" => &mut self.by,
+            b"text" => &mut self.text,
+            b"name" => &mut self.name,
+            b"revision" => &mut self.revision,
+            b"row" => &mut self.row,
+            b"user" => &mut self.user,
+            key if is_time_key(key) => &mut self.time,
+            _ => return None,
+        })
     }
 }
 
