@@ -1,6 +1,8 @@
 //! Against a real cluster: three primaries on loopback, each with a replica where one is to fail.
 
 mod support;
+#[path = "support/valkey.rs"]
+mod valkey;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -262,4 +264,9 @@ fn the_url_of_a_cluster_names_nodes_and_tells_no_secret() {
         assert!(matches!(error, StateError::Url(_)), "{error:?}");
         assert!(!format!("{error:?}").contains("hunter2"));
     }
+}
+
+#[test]
+fn all_of_this_is_so_on_a_valkey() {
+    valkey::run_all_again(&["valkey"]);
 }

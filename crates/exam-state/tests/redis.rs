@@ -1,6 +1,8 @@
 //! Against a real redis-server.
 
 mod support;
+#[path = "support/valkey.rs"]
+mod valkey;
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -30,6 +32,12 @@ fn within(response_timeout: Duration) -> Options {
 
 fn key(number: i64) -> AttemptKey {
     AttemptKey::new(attempt(number).site, number)
+}
+
+#[test]
+fn all_of_this_is_so_on_a_valkey() {
+    // The one of PyPI has no TLS, which is the client's and the same.
+    valkey::run_all_again(&["valkey", "tls"]);
 }
 
 #[tokio::test]

