@@ -68,12 +68,12 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
             if let (Some(slot), Some(qa), Some(fields)) = (record.slot, record.qa, record.fields) {
                 let (digest, flagged) = entered(fields);
                 let answered = record.status == Some(1);
-                let mut register = order(record.line.len() + SUMMARY).0;
+                let mut register = order(record.ts_json.len() + fields.len() + ROOM).0;
                 if answered {
                     let first = [&register[..], &digest].concat();
                     ops.push(op(of_slot('f', slot, qa), first));
                 }
-                register.extend_from_slice(record.line);
+                push_answer(&mut register, &record, fields);
                 register.extend([answered, flagged].map(|is| b'0' + u8::from(is)));
                 register.extend_from_slice(&digest);
                 ops.push(op(of_slot('a', slot, qa), register));
@@ -156,6 +156,20 @@ fn fold_record(record: Record<'_>) -> Folded<'_> {
     }
 }
 
+/// Around `ts` and `fields` in the register of an answer, its summary included.
+const ROOM: usize = r#"{"ts":,"fields":}"#.len() + SUMMARY;
+
+/// What of an answer its register's name, its order and its summary do not tell: `ts`, `fields`, and
+/// what a site added.
+fn push_answer(register: &mut Vec<u8>, record: &Record<'_>, fields: &[u8]) {
+    let mut push = |parts: [&[u8]; 4]| parts.map(|part| register.extend_from_slice(part));
+    push([br#"{"ts":"#, record.ts_json, br#","fields":"#, fields]);
+    for (name, value) in &record.extra {
+        push([br#",""#, name, br#"":"#, value]);
+    }
+    register.push(b'}');
+}
+
 /// The name of a slot's register.
 fn of_slot(kind: char, slot: u32, qa: i64) -> String {
     let mut field = String::with_capacity(24);
@@ -207,9 +221,9 @@ fn with_ids(number: u64, seq: i64, ids: &Ids) -> Vec<u8> {
     register
 }
 
-/// How long the summary behind an answer's line is: whether it is answered, whether it is flagged,
+/// How long the summary behind an answer is: whether it is answered, whether it is flagged,
 /// the digest of what was entered. It lets a store cut what a board shows out of an answer without
-/// reading it, and begins nowhere in the line, so that answer and summary come apart again.
+/// reading it, and begins nowhere in the answer, so that the two come apart again.
 pub(crate) const SUMMARY: usize = 2 + DIGEST;
 
 /// The length of a digest: 64 bits tell a slot's last answer from its first one.

@@ -10,7 +10,7 @@
 //!
 //! | register | join | order | value |
 //! |---|---|---|---|
-//! | `a/<slot>/<qa>` | max | `at`, `page`, `seq`, `id` | the `answer` record, byte for byte, and its summary: `status`, flagged, digest of the fields |
+//! | `a/<slot>/<qa>` | max | `at`, `page`, `seq`, `id` | of the `answer` as JSON `ts`, `fields` and what a site added, byte for byte; its summary: `status`, flagged, digest of the fields |
 //! | `f/<slot>/<qa>` | min | the same, of answers with `status` 1 | digest of the fields |
 //! | `s/<slot>/<qa>` | max | the same, of `saved` records | |
 //! | `l` | max | `ts`, rank of the type, `id` | the type |

@@ -58,6 +58,24 @@ impl Order {
         Some((read_hex(order.get(seq..)?)? ^ 1 << 63) as i64)
     }
 
+    /// What an order was made of: `at`, `page`, `seq`, `id`.
+    pub(crate) fn parts(order: &[u8]) -> Option<(u64, Vec<u8>, i64, Vec<u8>)> {
+        let (page, rest) = order.get(16..)?.split_at(text_len(order.get(16..)?)?);
+        let id = rest.get(16..)?;
+        // In no text of ours is a byte FF but behind a NUL.
+        let text = |ended: &[u8]| {
+            let text = ended[..ended.len() - 2].iter().copied();
+            text.filter(|byte| *byte != 0xFF).collect()
+        };
+        let seq = (read_hex(rest)? ^ 1 << 63) as i64;
+        Some((
+            read_hex(order)?,
+            text(page),
+            seq,
+            text(id.get(..text_len(id)?)?),
+        ))
+    }
+
     /// Splits a register as stored into order and value; `None` if it does not begin with one.
     pub fn split(register: &[u8]) -> Option<(&[u8], &[u8])> {
         read_hex(register)?;

@@ -72,6 +72,11 @@ pub struct Record<'a> {
     pub status: Option<u8>,
     /// The JSON object of the fields, byte for byte.
     pub fields: Option<&'a [u8]>,
+    /// Of an `answer`, what a site added: members that no answer has of itself, their names and
+    /// values as they stand in the line.
+    pub extra: Vec<(&'a [u8], &'a [u8])>,
+    /// `ts` as it stands in the line.
+    pub(crate) ts_json: &'a [u8],
     /// Slot and `qa`, of `started` and `saved`.
     pub slots: Vec<(u32, i64)>,
     pub counts: Vec<(Cow<'a, str>, u64)>,
@@ -172,11 +177,11 @@ struct Raw<'a> {
     seq: Option<&'a [u8]>,
     status: Option<&'a [u8]>,
     fields: Option<&'a [u8]>,
-    slots: Option<&'a [u8]>,
     counts: Option<&'a [u8]>,
     device: Option<&'a [u8]>,
     address: Option<&'a [u8]>,
     agent: Option<&'a [u8]>,
+    slots: Option<&'a [u8]>,
     call: Option<&'a [u8]>,
     step: Option<&'a [u8]>,
     by: Option<&'a [u8]>,
@@ -186,25 +191,38 @@ struct Raw<'a> {
     row: Option<&'a [u8]>,
     user: Option<&'a [u8]>,
     time: Option<&'a [u8]>,
+    /// Whatever is no member of every record or of an `answer`.
+    others: Vec<(&'a [u8], &'a [u8])>,
 }
 
 impl<'a> Raw<'a> {
     fn read(line: &'a [u8]) -> Result<Self, NotJson> {
         let mut raw = Raw::default();
         members(line, |key, value| {
-            let member = match raw.member(key) {
-                // It might be one of ours all the same.
-                None if key.contains(&b'\\') => raw.member(&string_bytes(key).unwrap_or_default()),
-                member => member,
-            };
-            if let Some(member) = member {
-                // JSON's null says that there is none.
-                *member = (value != b"null").then_some(value);
+            // JSON's null says that there is none.
+            let stated = (value != b"null").then_some(value);
+            if let Some(member) = raw.member(key) {
+                *member = stated;
+                return;
             }
+            // It might be one of ours all the same.
+            let name = match key.contains(&b'\\') {
+                true => string_bytes(key).unwrap_or_default(),
+                false => Cow::Borrowed(key),
+            };
+            if let Some(member) = raw.member(&name) {
+                *member = stated;
+                return;
+            }
+            if let Some(member) = raw.other_member(&name) {
+                *member = stated;
+            }
+            raw.others.push((key, value));
         })?;
         Ok(raw)
     }
 
+    /// Of every record, or of an `answer`.
     fn member(&mut self, key: &[u8]) -> Option<&mut Option<&'a [u8]>> {
         Some(match key {
             b"v" => &mut self.v,
@@ -225,11 +243,18 @@ impl<'a> Raw<'a> {
             b"seq" => &mut self.seq,
             b"status" => &mut self.status,
             b"fields" => &mut self.fields,
-            b"slots" => &mut self.slots,
             b"counts" => &mut self.counts,
             b"device" => &mut self.device,
             b"address" => &mut self.address,
             b"agent" => &mut self.agent,
+            _ => return None,
+        })
+    }
+
+    /// Of records of other types, and of bare ones.
+    fn other_member(&mut self, key: &[u8]) -> Option<&mut Option<&'a [u8]>> {
+        Some(match key {
+            b"slots" => &mut self.slots,
             b"call" => &mut self.call,
             b"step" => &mut self.step,
             b"by" => &mut self.by,
@@ -247,15 +272,15 @@ impl<'a> Raw<'a> {
 /// Reads a line. Never panics, whatever the line is.
 pub fn parse(line: &[u8]) -> Result<Parsed<'_>, Malformed> {
     let line = line.trim_ascii();
-    let raw = Raw::read(line)?;
+    let mut raw = Raw::read(line)?;
     match raw.v {
-        Some(b"1") => envelope(line, &raw),
+        Some(b"1") => envelope(line, &mut raw),
         Some(_) => Ok(Parsed::Other),
         None => bare(line, &raw),
     }
 }
 
-fn envelope<'a>(line: &'a [u8], raw: &Raw<'a>) -> Result<Parsed<'a>, Malformed> {
+fn envelope<'a>(line: &'a [u8], raw: &mut Raw<'a>) -> Result<Parsed<'a>, Malformed> {
     let kind = text("type", raw.kind)?.ok_or(missing("type", TEXT))?;
     let signal = kind == "signal";
     let ours =
@@ -300,6 +325,8 @@ fn envelope<'a>(line: &'a [u8], raw: &Raw<'a>) -> Result<Parsed<'a>, Malformed> 
         qa: integer("qa", raw.qa)?,
         status: None,
         fields: None,
+        extra: Vec::new(),
+        ts_json: raw.ts.unwrap_or_default(),
         slots: Vec::new(),
         counts: Vec::new(),
         help: None,
@@ -316,6 +343,7 @@ fn envelope<'a>(line: &'a [u8], raw: &Raw<'a>) -> Result<Parsed<'a>, Malformed> 
                 other => return Err(wrong("status", "0 or 1", other.unwrap_or_default())),
             });
             record.fields = Some(object("fields", raw.fields)?);
+            record.extra = std::mem::take(&mut raw.others);
         }
         "saved" | "started" => record.slots = slots(object("slots", raw.slots)?)?,
         "help" => {
@@ -621,7 +649,10 @@ fn eight_digits(digits: [u8; 8]) -> Option<u64> {
 }
 
 /// An object; PHP writes an empty one as `[]`.
-fn object<'a>(field: &'static str, raw: Option<&'a [u8]>) -> Result<&'a [u8], Malformed> {
+pub(crate) fn object<'a>(
+    field: &'static str,
+    raw: Option<&'a [u8]>,
+) -> Result<&'a [u8], Malformed> {
     match raw {
         None => Ok(b"{}"),
         Some(raw) if raw.starts_with(b"{") => Ok(raw),

@@ -10,11 +10,11 @@ use crate::fold::SUMMARY;
 use crate::json::{members, string_bytes};
 use crate::key::{AttemptKey, Who, unescape};
 use crate::order::{Order, read_hex};
-use crate::record::{MAX_SLOT, Parsed, Record, parse};
+use crate::record::{MAX_SLOT, Parsed, Record, micros, object, parse};
 use crate::registers::Registers;
 
-/// Members of an `answer` that the view shows elsewhere or that say nothing about the answer, and
-/// names of its own.
+/// Members of an `answer` that the view shows elsewhere or that say nothing about the answer (once
+/// they were all stored), and names of its own.
 const TAKEN: [&str; 25] = [
     "v",
     "id",
@@ -184,23 +184,40 @@ impl AttemptView {
 
 impl SlotView {
     fn new(slot: u32, answer: &Answer<'_>, registers: &Registers) -> Option<Self> {
-        let record = envelope(answer.line)?;
+        let (at, page, seq, id) = Order::parts(answer.order)?;
+        let (mut ts, mut fields, mut extra) = (None, None, BTreeMap::new());
+        let read = members(answer.value, |key, value| {
+            let key = string_bytes(key).unwrap_or_default();
+            match &key[..] {
+                b"ts" => ts = micros(value),
+                b"fields" => fields = object("fields", Some(value)).ok(),
+                _ => {
+                    if let (Ok(key), Some(value)) = (std::str::from_utf8(&key), raw_json(value))
+                        && !TAKEN.contains(&key)
+                    {
+                        extra.insert(key.to_owned(), value);
+                    }
+                }
+            }
+        });
+        read.ok()?;
+        let text = |text: Vec<u8>| String::from_utf8_lossy(&text).into_owned();
         let saved = registers
             .get(format!("s/{slot}/{}", answer.qa).as_bytes())
             .is_some_and(|(saved, _)| saved >= answer.order);
         Some(SlotView {
             qa: answer.qa,
-            status: record.status?,
-            at: seconds(record.at),
-            ts: seconds(record.ts),
-            page: record.page.into_owned(),
-            seq: record.seq,
-            id: record.id.into_owned(),
+            status: u8::from(answer.digit != b'0'),
+            at: seconds(at),
+            ts: seconds(ts?),
+            page: text(page),
+            seq,
+            id: text(id),
             saved,
             flagged: answer.flagged,
             changed: answer.digit == b'2',
-            fields: raw_json(record.fields.unwrap_or(b"{}"))?,
-            extra: extra(answer.line),
+            fields: raw_json(fields.unwrap_or(b"{}"))?,
+            extra,
         })
     }
 }
@@ -261,7 +278,8 @@ pub(crate) struct Answer<'a> {
     pub digit: u8,
     pub flagged: bool,
     order: &'a [u8],
-    line: &'a [u8],
+    /// JSON: `ts`, `fields`, and what a site added.
+    value: &'a [u8],
 }
 
 impl<'a> Reading<'a> {
@@ -352,7 +370,7 @@ impl<'a> Reading<'a> {
         let (Ok(slot), Ok(qa)) = (slot.parse(), qa.parse()) else {
             return;
         };
-        let Some((line, [status, flagged, digest @ ..])) = split_summary(value) else {
+        let Some((value, [status, flagged, digest @ ..])) = split_summary(value) else {
             return;
         };
         if !(1..=MAX_SLOT).contains(&slot) || self.answers.get(&slot).is_some_and(|a| a.qa > qa) {
@@ -368,7 +386,7 @@ impl<'a> Reading<'a> {
             digit,
             flagged: *flagged == b'1',
             order,
-            line,
+            value,
         };
         self.answers.insert(slot, answer);
     }
@@ -416,11 +434,11 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// An answer's line, and the summary behind it.
+/// An answer, and the summary behind it.
 fn split_summary(value: &[u8]) -> Option<(&[u8], &[u8; SUMMARY])> {
-    let (line, summary) = value.split_last_chunk::<SUMMARY>()?;
+    let (answer, summary) = value.split_last_chunk::<SUMMARY>()?;
     let valid = matches!(summary, [b'0'..=b'2', b'0' | b'1', ..]);
-    valid.then_some((line, summary))
+    valid.then_some((answer, summary))
 }
 
 fn flag(is: bool) -> char {
@@ -441,22 +459,6 @@ fn envelope(line: &[u8]) -> Option<Record<'_>> {
         Ok(Parsed::Record(record)) => Some(record),
         _ => None,
     }
-}
-
-/// The members of a record that are none of ours.
-fn extra(line: &[u8]) -> BTreeMap<String, Box<RawValue>> {
-    let mut extra = BTreeMap::new();
-    let read = members(line, |key, value| {
-        let key = string_bytes(key).unwrap_or_default();
-        if let (Ok(key), Some(value)) = (std::str::from_utf8(&key), raw_json(value))
-            && !TAKEN.contains(&key)
-        {
-            extra.insert(key.to_owned(), value);
-        }
-    });
-    // It was parsed before, so it is JSON.
-    debug_assert!(read.is_ok());
-    extra
 }
 
 fn raw_json(raw: &[u8]) -> Option<Box<RawValue>> {

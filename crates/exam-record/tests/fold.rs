@@ -944,6 +944,39 @@ fn an_attempt_is_known_by_whoever_says_most_and_seen_by_whoever_comes_last() {
 }
 
 #[test]
+fn an_answer_comes_back_with_all_that_a_site_added() {
+    let fields = r#"{ "q1:1_answer" : "\u00e9 \u0000", ":flagged":"1" }"#;
+    let line = format!(
+        r#"{{"v":1,"id":"i\u0000d","type":"answer","ts":1763800000.25,"at":1763800000.125,"site":"s","attempt":12,"slot":3,"qa":4,"page":"p\u0000\u0001","seq":-2,"status":1,"sent":1,"device":"d","fields":{fields},"room":"B 12","te\u0078t":"mine","seat":null,"slots":[1, 2],"\"":"{{"}}"#
+    );
+    let states = fold_all([&line]);
+    let (key, registers) = states.iter().next().unwrap();
+    let shown = |registers: &Registers| {
+        let mut slots = AttemptView::new(key, registers).slots;
+        serde_json::to_string(&slots.remove(&3)).unwrap()
+    };
+    assert_eq!(
+        shown(registers),
+        format!(
+            r#"{{"qa":4,"status":1,"at":1763800000.125,"ts":1763800000.25,"page":"p\u0000\u0001","seq":-2,"id":"i\u0000d","saved":false,"flagged":true,"changed":false,"fields":{fields},"\"":"{{","room":"B 12","seat":null,"slots":[1, 2],"text":"mine"}}"#
+        )
+    );
+
+    // What was stored when the whole line was.
+    let mut stored = Registers::default();
+    for (field, register) in registers.iter() {
+        let mut register = register.to_vec();
+        if field == b"a/3/4" {
+            let (order, value) = Order::split(&register).unwrap();
+            let summary = &value[value.len() - 18..];
+            register = [order, line.as_bytes(), summary].concat();
+        }
+        assert!(stored.insert_stored(field.to_vec(), register));
+    }
+    assert_eq!(shown(&stored), shown(registers));
+}
+
+#[test]
 fn ids_may_be_numbers_or_texts_as_databases_give_them() {
     let line = br#"{"v":1,"id":7,"type":"answer","ts":1763800000.25,"at":null,"site":"s","attempt":"12","slot":"3","qa":4.0,"page":99,"seq":"2","status":1,"fields":[]}"#;
     let Ok(Parsed::Record(record)) = parse(line) else {

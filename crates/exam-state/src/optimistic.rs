@@ -35,7 +35,7 @@ pub(crate) struct Keep<'a> {
 }
 
 /// Registers from which on two round trips and little work cost less than one with much.
-const MANY: usize = 64;
+const MANY: usize = 24;
 
 /// Attempts of one transaction: a server compares each that is to be watched with all that are, and
 /// the longer a transaction takes, the sooner another writer crosses it.
