@@ -137,6 +137,9 @@ impl Connection {
     /// the client's own sum of the errors hides their kinds.
     pub async fn send(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
         let count = pipeline.cmd_iter().count();
+        if count == 0 {
+            return Ok(Vec::new());
+        }
         let answers = match self {
             Connection::Server(connection) => {
                 connection.send_packed_commands(pipeline, 0, count).await?

@@ -37,11 +37,12 @@ pub trait StateStore: Send + Sync {
     async fn read(&self, key: &AttemptKey) -> Result<Option<Registers>, StateError>;
 
     /// What changed on the board of a quiz since `since`, a version from an answer before (0:
-    /// everything), in the order of the last change of each attempt, at most `limit` rows.
+    /// everything), at most `limit` rows. What changed first comes first, as far as somebody looked
+    /// in between.
     ///
-    /// An attempt is on the board once a record that names the quiz is folded, and is given a new
-    /// version by every fold of one, even if that changed nothing: a fold that was repeated after
-    /// an error leaves no row behind that nobody is told of. No answer's content is read. One that
+    /// An attempt is on the board once a record that names the quiz is folded, and comes again after
+    /// every fold of one, even if that changed nothing: a fold that was repeated after an error
+    /// leaves no row behind that nobody is told of. No answer's content is read. One that
     /// was erased is named once, unless everything was asked for.
     async fn board(
         &self,

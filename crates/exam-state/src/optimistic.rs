@@ -50,12 +50,12 @@ pub(crate) fn worthwhile(folds: &[Fold<'_>]) -> bool {
 
 /// Folds chunk by chunk, and gives those back that the script has to fold: what another writer
 /// crossed, and what the server refused. A chunk is written in the round trip that reads the next,
-/// and `stamps` are sent in that of the last one: they stand for what was not given back.
+/// and `changed` is sent in that of the last one: it tells of what was not given back.
 pub(crate) async fn fold<'a, 'b>(
     connection: &mut Connection,
     chunks: &[&'a [Fold<'b>]],
     keep: Keep<'_>,
-    stamps: &Pipeline,
+    changed: &Pipeline,
 ) -> RedisResult<Vec<&'a [Fold<'b>]>> {
     let mut refused = Vec::new();
     let mut read: Option<(&[Fold<'_>], Vec<Value>)> = None;
@@ -69,8 +69,8 @@ pub(crate) async fn fold<'a, 'b>(
         if let Some(chunk) = next {
             watch_and_read(&mut pipeline, chunk);
         } else if known.is_some() {
-            for stamp in stamps.cmd_iter() {
-                pipeline.add_command(stamp.clone());
+            for tell in changed.cmd_iter() {
+                pipeline.add_command(tell.clone());
             }
         }
         if pipeline.is_empty() {

@@ -1,14 +1,17 @@
 //! Redis, Valkey, ElastiCache: one hash per attempt, `es:{<site>/<attempt>}`, whose fields are
 //! the attempt's registers.
 //!
-//! The braces make the attempt the key's hash tag, and no command touches two keys, so the same
+//! The braces make the attempt the key's hash tag, and no command touches two attempts, so the same
 //! commands are right on a cluster. A fold is one script call per attempt, all pipelined; of many
 //! registers on one server it is a transaction, see `optimistic.rs`.
-//! Each quiz has a board besides, `es:board:{<site>/!<quiz>}`: a sorted set of its attempts by the
-//! version of their last change. It is stamped once the folds it stands for are done, so whoever
-//! reads a version finds the change: after their acknowledgement, or by the server itself, right
-//! after a transaction; and once more if that was crossed. An attempt that was erased stays there as long as any
-//! other, so that open boards are told.
+//!
+//! Each quiz has a board besides, `es:board:{<site>/!<quiz>}`: a sorted set of its attempts by
+//! version. Who folds only adds the attempts to the set of those that changed,
+//! `es:changed:{<site>/!<quiz>}`, once their folds are done: after their acknowledgement, or by the
+//! server itself, right after a transaction; and once more if that was crossed. Who looks at the
+//! board gives them its newest versions, so whoever reads a version finds the change, and a change
+//! costs next to nothing while nobody looks. An attempt that was erased stays on the board as long
+//! as any other, so that open boards are told.
 //!
 //! The scripts are loaded with each new connection; a server that lost them since (`SCRIPT FLUSH`,
 //! failover) says so for each call, whereupon they are loaded again and the pipeline repeated.
@@ -52,10 +55,11 @@ const KEEP: usize = 4;
 const PIPELINE_CALLS: usize = 1_000;
 const PIPELINE_BYTES: usize = 1 << 20;
 
-/// Lua unpacks at most some 8,000 values; an attempt with more registers takes several calls, and
-/// so does a board with more attempts.
+/// Lua unpacks at most some 8,000 values; an attempt with more registers takes several calls.
 const REGISTERS_PER_CALL: usize = 1_000;
-const STAMPS_PER_CALL: usize = 1_000;
+
+/// Attempts that a look at a board gives versions at most: so much it keeps the server from others.
+const STAMPS: usize = 1_000;
 
 /// Parts of a time to live: an attempt that goes on is kept once in each, and one part longer.
 const PARTS: u64 = 32;
@@ -282,6 +286,7 @@ async fn fold(
     ttl_ms: u64,
 ) -> Result<(), Failure> {
     let ttl = ttl_ms.to_string();
+    let changed = changed(batch, ttl_ms);
     if in_transactions {
         let keep = Keep {
             script: SCRIPTS[KEEP].get_hash(),
@@ -297,17 +302,16 @@ async fn fold(
             (chunk, folds) = folds.split_at(of_one_transaction(folds));
             chunks.push(chunk);
         }
-        let board = stamps(batch, &ttl).pipeline;
-        let refused = optimistic::fold(&mut connection, &chunks, keep, &board).await?;
+        let refused = optimistic::fold(&mut connection, &chunks, keep, &changed).await?;
         for chunk in &refused {
             fold_by_script(&mut connection, chunk, &ttl).await?;
         }
         if !refused.is_empty() {
-            stamps(batch, &ttl).send(&mut connection).await?;
+            connection.send(&changed).await?;
         }
     } else {
         fold_by_script(&mut connection, folds, &ttl).await?;
-        stamps(batch, &ttl).send(&mut connection).await?;
+        connection.send(&changed).await?;
     }
     match &batch.position {
         Some(position) => move_position(&mut connection, position).await,
@@ -315,22 +319,23 @@ async fn fold(
     }
 }
 
-/// The calls that give the attempts of a batch new versions on their boards.
-fn stamps(batch: &FoldBatch, ttl: &str) -> Calls {
-    let mut calls = Calls::default();
+/// The commands that tell the boards of the attempts of a batch, to be sent once these are folded.
+fn changed(batch: &FoldBatch, ttl_ms: u64) -> Pipeline {
     let mut boards: HashMap<(&str, i64), Vec<i64>> = HashMap::new();
     for (key, attempt) in batch.attempts() {
         if let (Who::Attempt(number), Some(quiz)) = (&key.who, attempt.quiz) {
             boards.entry((&key.site, quiz)).or_default().push(*number);
         }
     }
+    let mut changed = Pipeline::new();
     for ((site, quiz), attempts) in boards {
-        let key = board_key(site, quiz);
-        for attempts in attempts.chunks(STAMPS_PER_CALL) {
-            calls.script(STAMP, &key).arg(ttl).arg(attempts);
+        let key = changed_key(site, quiz);
+        changed.cmd("SADD").arg(&key).arg(attempts);
+        if ttl_ms > 0 {
+            changed.cmd("PEXPIRE").arg(&key).arg(ttl_ms);
         }
     }
-    calls
+    changed
 }
 
 /// How many of the folds are one transaction.
@@ -353,7 +358,7 @@ async fn fold_by_script(
     for (key, registers) in folds {
         let mut registers = registers.iter().peekable();
         while registers.peek().is_some() {
-            let call = calls.script(FOLD, key).arg(ttl);
+            let call = calls.script(FOLD, &[key]).arg(ttl);
             let mut bytes = 0;
             for (field, register) in registers.by_ref().take(REGISTERS_PER_CALL) {
                 bytes += field.len() + register.len();
@@ -372,7 +377,7 @@ async fn fold_by_script(
 async fn move_position(connection: &mut Connection, position: &Position) -> Result<(), Failure> {
     let mut calls = Calls::default();
     calls
-        .script(MOVE, &position_key(&position.name))
+        .script(MOVE, &[&position_key(&position.name)])
         .arg(i32::from(position.before.is_some()))
         .arg(position.before.as_deref().unwrap_or_default())
         .arg(&position.after[..]);
@@ -393,11 +398,11 @@ struct Calls {
 }
 
 impl Calls {
-    /// A call of one script on one key; its further arguments are for the caller to add.
-    fn script(&mut self, script: usize, key: &str) -> &mut Pipeline {
+    /// A call of a script on keys of one slot; its further arguments are for the caller to add.
+    fn script(&mut self, script: usize, keys: &[&str]) -> &mut Pipeline {
         self.count += 1;
-        let call = self.pipeline.cmd("EVALSHA");
-        call.arg(SCRIPTS[script].get_hash()).arg(1).arg(key)
+        let call = self.pipeline.cmd("EVALSHA").arg(SCRIPTS[script].get_hash());
+        call.arg(keys.len()).arg(keys)
     }
 
     fn full(&self) -> bool {
@@ -406,12 +411,7 @@ impl Calls {
 
     /// Sends what has gathered, and gives the answers if every call succeeded.
     async fn send(&mut self, connection: &mut Connection) -> RedisResult<Vec<Value>> {
-        let Calls {
-            pipeline, count, ..
-        } = std::mem::take(self);
-        if count == 0 {
-            return Ok(Vec::new());
-        }
+        let pipeline = std::mem::take(self).pipeline;
         match connection.send(&pipeline).await {
             Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 load_scripts(connection).await?;
@@ -451,6 +451,8 @@ async fn remove(mut connection: Connection, key: &AttemptKey) -> Result<bool, Fa
     let quiz = known.and_then(|known| AttemptView::new(key, &known).quiz);
     if let (Who::Attempt(number), Some(quiz)) = (&key.who, quiz) {
         let mut row = redis::pipe();
+        let changed = changed_key(&key.site, quiz);
+        row.cmd("SREM").arg(changed).arg(number);
         row.cmd("ZREM").arg(board_key(&key.site, quiz)).arg(number);
         connection.send(&row).await?;
     }
@@ -468,6 +470,7 @@ pub(crate) async fn board(
 ) -> Result<Board, Failure> {
     let (key, about) = (board_key(site, quiz), AttemptKey::quiz(site, quiz));
     let (mut since, mut reset) = (since, false);
+    let stamped = stamp(&mut connection, &key, &changed_key(site, quiz)).await?;
     let (changed, quiz_registers) = loop {
         let mut ask = redis::pipe();
         ask.cmd("ZREVRANGE")
@@ -505,31 +508,61 @@ pub(crate) async fn board(
     let changed = &changed[..changed.len().min(limit)];
     let mut board = Board {
         version: changed.last().map_or(since, |(_, version)| *version as u64),
-        more,
+        more: more || stamped == STAMPS,
         reset,
         ..Board::default()
     };
     if let Some(registers) = quiz_registers {
         board.signals = AttemptView::new(&about, &registers).signals;
     }
-    let keys = changed
-        .iter()
-        .filter_map(|(member, _)| Some(AttemptKey::new(site, member.parse().ok()?)));
-    let keys: Vec<AttemptKey> = keys.collect();
+    let keys = changed.iter().filter_map(|(member, version)| {
+        let key = AttemptKey::new(site, member.parse().ok()?);
+        Some((key, *version as u64))
+    });
+    let keys: Vec<(AttemptKey, u64)> = keys.collect();
+    let mut expired = redis::pipe();
     for keys in keys.chunks(PIPELINE_CALLS) {
         let mut calls = Calls::default();
-        for key in keys {
-            calls.script(ROW, &attempt_key(key));
+        for (attempt, _) in keys {
+            calls.script(ROW, &[&attempt_key(attempt)]);
         }
-        for (key, answer) in keys.iter().zip(calls.send(&mut connection).await?) {
-            // An attempt may have expired.
-            if let Some(registers) = registers(from_redis_value(answer).map_err(RedisError::from)?)
-            {
-                board.add(key, &registers, quiz, since == 0);
+        for ((attempt, version), answer) in keys.iter().zip(calls.send(&mut connection).await?) {
+            match registers(from_redis_value(answer).map_err(RedisError::from)?) {
+                Some(registers) => board.add(attempt, &registers, quiz, since == 0),
+                // By its version: whoever folds it now gives it another one.
+                None => {
+                    let forget = expired.cmd("ZREMRANGEBYSCORE").arg(&key);
+                    forget.arg(version).arg(version);
+                }
             }
         }
     }
+    read_only(connection.send(&expired).await)?;
     Ok(board)
+}
+
+/// Gives attempts that changed the newest versions of a board, and says how many.
+async fn stamp(connection: &mut Connection, board: &str, changed: &str) -> RedisResult<usize> {
+    let mut calls = Calls::default();
+    calls.script(STAMP, &[board, changed]).arg(STAMPS);
+    let stamped = read_only(calls.send(connection).await)?;
+    stamped.map_or(Ok(0), only)
+}
+
+/// What a server answers that may take no writes, being a replica, or full: then a board is as it
+/// was.
+fn read_only<T>(answer: RedisResult<T>) -> RedisResult<Option<T>> {
+    match answer.map(Some) {
+        Err(error)
+            if matches!(
+                explain(&error, Duration::ZERO),
+                StateError::ReadOnly(_) | StateError::Full(_)
+            ) =>
+        {
+            Ok(None)
+        }
+        answer => answer,
+    }
 }
 
 async fn nodes(mut connection: Connection) -> Result<Vec<Node>, Failure> {
@@ -597,6 +630,11 @@ fn attempt_key(key: &AttemptKey) -> String {
 
 fn board_key(site: &str, quiz: i64) -> String {
     format!("es:board:{{{}}}", AttemptKey::quiz(site, quiz).to_text())
+}
+
+/// In the slot of its board.
+fn changed_key(site: &str, quiz: i64) -> String {
+    format!("es:changed:{{{}}}", AttemptKey::quiz(site, quiz).to_text())
 }
 
 fn position_key(name: &str) -> String {
