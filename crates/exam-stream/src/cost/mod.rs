@@ -34,8 +34,6 @@ const LIFECYCLE: f64 = 2.0;
 const WRITERS: f64 = 2.0;
 /// Registers an answer writes: the answer, the first one, last seen, and a device twice.
 const REGISTERS: f64 = 5.0;
-/// What a register is larger than its record by.
-const REGISTER_OVERHEAD: f64 = 150.0;
 /// Bytes of state for a slot, see docs/operations.md.
 const SLOT_BYTES: f64 = 820.0;
 /// Units of ElastiCache for the fold of a record: a script, not a simple command.
@@ -286,7 +284,8 @@ fn bill(args: &Args, file: PriceFile) -> anyhow::Result<Bill> {
             );
         }
         State::Dynamodb => {
-            let answer = (record + REGISTER_OVERHEAD) / WRITE_UNIT;
+            // The register of an answer is no larger than its record.
+            let answer = record / WRITE_UNIT;
             let writes =
                 load.records * WRITERS * (REGISTERS - 1.0 + answer.ceil()) + load.calls * WRITERS;
             let of_attempt = (attempt_bytes / READ_UNIT).ceil();
