@@ -70,7 +70,7 @@ const ONCE: usize = 50;
 const UNDER_WAY: usize = 4;
 
 /// The most attempts in one fold of what is left in the end: they share the store's connections.
-const MOST: usize = 50;
+const MOST: usize = 25;
 
 /// Folds on their way to the store while the next lines are read.
 pub struct Folds<'a> {
