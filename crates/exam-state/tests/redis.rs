@@ -246,6 +246,8 @@ async fn a_user_who_may_run_scripts_but_no_transactions_folds_by_them() {
     let mut expected = BTreeMap::new();
     merge(&mut expected, &batch(&lines));
     assert_eq!(state(&*store).await, expected);
+    let board = store.board(&attempt(1).site, 4, 0, 1_000).await.unwrap();
+    assert_eq!(board.rows.len(), 100);
 }
 
 #[tokio::test]
