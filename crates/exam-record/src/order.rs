@@ -54,37 +54,48 @@ impl Order {
 
     /// The third part of an order as stored.
     pub(crate) fn seq(order: &[u8]) -> Option<i64> {
-        let seq = 16 + text_len(order.get(16..)?)?;
-        Some((read_hex(order.get(seq..)?)? ^ 1 << 63) as i64)
+        Some(cut(order)?.seq)
     }
 
     /// What an order was made of: `at`, `page`, `seq`, `id`.
     pub(crate) fn parts(order: &[u8]) -> Option<(u64, Vec<u8>, i64, Vec<u8>)> {
-        let (page, rest) = order.get(16..)?.split_at(text_len(order.get(16..)?)?);
-        let id = rest.get(16..)?;
+        let order = cut(order)?;
         // In no text of ours is a byte FF but behind a NUL.
         let text = |ended: &[u8]| {
             let text = ended[..ended.len() - 2].iter().copied();
             text.filter(|byte| *byte != 0xFF).collect()
         };
-        let seq = (read_hex(rest)? ^ 1 << 63) as i64;
-        Some((
-            read_hex(order)?,
-            text(page),
-            seq,
-            text(id.get(..text_len(id)?)?),
-        ))
+        Some((order.at, text(order.page), order.seq, text(order.id)))
     }
 
     /// Splits a register as stored into order and value; `None` if it does not begin with one.
     pub fn split(register: &[u8]) -> Option<(&[u8], &[u8])> {
-        read_hex(register)?;
-        let page = text_len(register.get(16..)?)?;
-        let seq = 16 + page;
-        read_hex(register.get(seq..)?)?;
-        let id = text_len(register.get(seq + 16..)?)?;
-        Some(register.split_at(seq + 16 + id))
+        let value = cut(register)?.value;
+        Some((&register[..register.len() - value.len()], value))
     }
+}
+
+/// A register as stored; page and id with their ends.
+struct Cut<'a> {
+    at: u64,
+    page: &'a [u8],
+    seq: i64,
+    id: &'a [u8],
+    value: &'a [u8],
+}
+
+fn cut(register: &[u8]) -> Option<Cut<'_>> {
+    let at = read_hex(register)?;
+    let (page, rest) = split_text(&register[16..])?;
+    let seq = (read_hex(rest)? ^ 1 << 63) as i64;
+    let (id, value) = split_text(&rest[16..])?;
+    Some(Cut {
+        at,
+        page,
+        seq,
+        id,
+        value,
+    })
 }
 
 /// A number as 16 lowercase hex digits.
@@ -116,13 +127,13 @@ fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend_from_slice(&[0, 1]);
 }
 
-/// The length of an ended text, its end included.
-fn text_len(bytes: &[u8]) -> Option<usize> {
+/// An ended text, its end included, and what follows it.
+fn split_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut at = 0;
     loop {
         at += memchr::memchr(0, &bytes[at..])?;
         match bytes.get(at + 1)? {
-            1 => return Some(at + 2),
+            1 => return Some(bytes.split_at(at + 2)),
             0xFF => at += 2,
             _ => return None,
         }

@@ -205,12 +205,14 @@ impl<'a> Raw<'a> {
                 *member = stated;
                 return;
             }
-            // It might be one of ours all the same.
             let name = match key.contains(&b'\\') {
                 true => string_bytes(key).unwrap_or_default(),
                 false => Cow::Borrowed(key),
             };
-            if let Some(member) = raw.member(&name) {
+            // It might be one of ours all the same.
+            if let Cow::Owned(name) = &name
+                && let Some(member) = raw.member(name)
+            {
                 *member = stated;
                 return;
             }
