@@ -159,12 +159,11 @@ impl Hour {
         for part in &self.lines {
             let read = parts.entry(part.name.to_string()).or_default();
             loop {
-                match part.read(*read, &mut text) {
-                    Ok(()) if text.is_empty() => break,
-                    Ok(()) => *read += text.len() as u64,
-                    Err(error) if error.is_gone() => break,
-                    Err(error) => return Err(external(error)),
+                part.read(*read, &mut text).map_err(external)?;
+                if text.is_empty() {
+                    break;
                 }
+                *read += text.len() as u64;
                 for (_, rows) in events::read(&text, projection) {
                     each(rows)?;
                 }
@@ -176,15 +175,8 @@ impl Hour {
     /// True if there are lines that its Parquet does not hold.
     fn has_more(&self, covered: &BTreeMap<String, u64>) -> Result<bool> {
         for part in &self.lines {
-            let len = match part.length() {
-                Ok(len) => len,
-                Err(error) if error.is_gone() => continue,
-                Err(error) => return Err(external(error)),
-            };
-            if covered
-                .get(&*part.name)
-                .is_none_or(|covered| *covered < len)
-            {
+            let covered = covered.get(&*part.name).copied().unwrap_or_default();
+            if covered < part.length().map_err(external)? {
                 return Ok(true);
             }
         }

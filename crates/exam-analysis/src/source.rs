@@ -124,12 +124,8 @@ impl ColdStorage {
             self.written = self.written.max(file.ok());
             let len = match part.closed {
                 false => part.bytes,
-                true => match part.length() {
-                    Ok(len) => len,
-                    Err(error) if error.is_gone() => continue,
-                    // Reading it tells why, and which of its lines are sound.
-                    Err(_) => u64::MAX,
-                },
+                // Reading it tells what is wrong, and which of its lines are sound.
+                true => part.length().unwrap_or(u64::MAX),
             };
             let (read, latest) = known.map_or((0, None), |known| (known.read, known.latest));
             let progress = Progress {
@@ -154,13 +150,9 @@ impl ColdStorage {
     fn next_known(&mut self) -> Result<Option<Chunk>, Error> {
         while let Some(known) = self.furthest_behind() {
             let mut text = Vec::new();
-            match known.part.read(known.read, &mut text) {
-                Ok(()) => {}
-                Err(error) if error.is_gone() => {}
-                Err(error) => {
-                    known.failed = Some(Instant::now());
-                    return Err(error);
-                }
+            if let Err(error) = known.part.read(known.read, &mut text) {
+                known.failed = Some(Instant::now());
+                return Err(error);
             }
             known.failed = None;
             if text.is_empty() {

@@ -29,7 +29,8 @@ impl Error {
         }
     }
 
-    /// The file is not there (any more): retention has removed it.
+    /// The file is not there (any more): retention removed it, or closing, which keeps no part of no
+    /// lines.
     pub fn is_gone(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }

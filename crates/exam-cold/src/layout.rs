@@ -195,24 +195,26 @@ impl PlaceDir {
     fn list(&self) -> Result<BTreeMap<String, (bool, fs::Metadata)>, Error> {
         let mut listed = BTreeMap::new();
         for file in entries(&self.path)? {
-            let (logical, closed) = match file.strip_suffix(".gz") {
-                Some(logical) => (logical, true),
-                None => (&*file, false),
-            };
-            if logical.starts_with('.') || !logical.ends_with(".jsonl") {
+            let logical = file.strip_suffix(".gz").unwrap_or(&file);
+            if logical.starts_with('.')
+                || !logical.ends_with(".jsonl")
+                || listed.contains_key(logical)
+            {
                 continue;
             }
-            // Of a part that is there twice the plain file counts: its closing was interrupted.
-            if closed && listed.contains_key(logical) {
-                continue;
-            }
-            match fs::metadata(self.path.join(&file)) {
-                Ok(about) if about.is_file() => {
-                    listed.insert(logical.to_owned(), (closed, about));
+            // Of a part that is there twice the plain file counts: its closing was interrupted. And
+            // a plain file may have been closed since its name was read.
+            let plain = self.path.join(logical);
+            for (closed, path) in [(false, &plain), (true, &gz(&plain))] {
+                match fs::metadata(path) {
+                    Ok(about) if about.is_file() => {
+                        listed.insert(logical.to_owned(), (closed, about));
+                        break;
+                    }
+                    Ok(_) => {}
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    Err(e) => return Err(Error::io(path)(e)),
                 }
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Error::io(&self.path.join(&file))(e)),
             }
         }
         Ok(listed)

@@ -40,5 +40,5 @@ pub use error::Error;
 pub use gzip::{Member, members};
 pub use layout::{Part, Place, Select, Tree, create_dir_durably, parts, sync_dir};
 pub use lock::{Rewriting, asked_to_release, hold_still, own, released};
-pub use read::{length, open, open_bytes, read};
+pub use read::read;
 pub use write::{AGE, Grown, IDLE, Live, OPEN_FILES, Writer, recover};

@@ -16,29 +16,50 @@ use crate::layout::{Part, gz};
 
 const READ: usize = 1 << 20;
 
+/// A part that is gone since it was listed (it had no lines, or retention removed it) reads as one
+/// of no lines.
 impl Part {
     /// Its lines from an offset (0, or where a line begins) on. A line that is still being written
     /// is left out.
     pub fn open(&self, offset: u64) -> Result<impl BufRead + Send + use<>, Error> {
-        open(&self.path, offset)
+        self.opened(offset, true)
+    }
+
+    /// All its bytes from an offset on, whether or not the last line has its newline.
+    pub fn open_bytes(&self, offset: u64) -> Result<impl BufRead + Send + use<>, Error> {
+        self.opened(offset, false)
+    }
+
+    fn opened(&self, offset: u64, whole: bool) -> Result<Named, Error> {
+        let gone = || Named::new(&self.path, Box::new(io::empty()));
+        Ok(there(from(&self.path, offset, whole))?.unwrap_or_else(gone))
     }
 
     /// See [`read`].
     pub fn read(&self, from: u64, lines: &mut Vec<u8>) -> Result<(), Error> {
-        read(&self.path, from, u64::MAX, lines)
+        there(read(&self.path, from, u64::MAX, lines)).map(Option::unwrap_or_default)
     }
 
     /// Where each piece of it begins that may be [`read`](Self::read) by itself.
     pub fn pieces(&self) -> Result<Vec<u64>, Error> {
-        let Opened::Members(_, members) = Opened::new(&self.path)? else {
-            return Ok(vec![0]);
-        };
-        Ok(members.iter().map(|member| member.from).collect())
+        Ok(match there(Opened::new(&self.path))? {
+            Some(Opened::Members(_, members)) => members.iter().map(|m| m.from).collect(),
+            Some(_) => vec![0],
+            None => Vec::new(),
+        })
     }
 
     /// The length of its whole lines, uncompressed.
     pub fn length(&self) -> Result<u64, Error> {
-        length(&self.path)
+        there(length(&self.path)).map(Option::unwrap_or_default)
+    }
+}
+
+/// `None` if the file is gone.
+fn there<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
+    match found {
+        Err(error) if error.is_gone() => Ok(None),
+        found => found.map(Some),
     }
 }
 
@@ -67,16 +88,7 @@ impl Opened {
     }
 }
 
-/// The lines of a file from an offset on.
-pub fn open(path: &Path, offset: u64) -> Result<impl BufRead + Send + use<>, Error> {
-    from(path, offset, true)
-}
-
-/// All bytes of a file from an offset on, whether or not the last line has its newline.
-pub fn open_bytes(path: &Path, offset: u64) -> Result<impl BufRead + Send + use<>, Error> {
-    from(path, offset, false)
-}
-
+/// The bytes of a file from an offset on; only those of `whole` lines, or all.
 fn from(path: &Path, offset: u64, whole: bool) -> Result<Named, Error> {
     let name = Error::io(path);
     let inner: Box<dyn BufRead + Send> = match Opened::new(path)? {
@@ -176,7 +188,7 @@ fn read_plain(mut file: &File, from: u64, end: u64, lines: &mut Vec<u8>) -> io::
 }
 
 /// The length of a file's whole lines, uncompressed.
-pub fn length(path: &Path) -> Result<u64, Error> {
+fn length(path: &Path) -> Result<u64, Error> {
     match Opened::new(path)? {
         Opened::Plain(file) => {
             let whole = || whole_lines(&file, file.metadata()?.len());

@@ -356,9 +356,11 @@ fn recovery_keeps_whole_lines_and_cuts_the_torn_one() {
         fs::write(day.join(name), &text).unwrap();
         let path = day.join(name);
         // Readers do not wait for it.
-        assert_eq!(length(&path).unwrap(), kept);
+        let part = all(dir.path()).pop().unwrap();
+        assert_eq!(part.path, path);
+        assert_eq!(part.length().unwrap(), kept);
         let mut found = Vec::new();
-        open(&path, 0).unwrap().read_to_end(&mut found).unwrap();
+        part.open(0).unwrap().read_to_end(&mut found).unwrap();
         assert_eq!(found.len() as u64, kept);
         recover(dir.path()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len(), kept, "{name}");
@@ -741,6 +743,33 @@ fn a_removed_part_takes_its_empty_directories_with_it() {
     assert!(dir.path().join("cold/exam").exists());
     let left: Vec<_> = all(dir.path()).into_iter().map(|part| part.name).collect();
     assert_eq!(left, ["other/dt=2026-01-01/1.jsonl".into()]);
+}
+
+#[test]
+fn a_part_that_is_gone_since_it_was_listed_has_no_lines() {
+    let dir = scratch();
+    let closed = ended(dir.path(), 10);
+    let rewriting = Rewriting::lock(dir.path()).unwrap();
+    rewriting.close(&closed.path).unwrap();
+    // A writer that died before it wrote leaves this.
+    let empty = closed.path.with_file_name("9999999999999999.jsonl");
+    fs::write(&empty, "").unwrap();
+    let listed = all(dir.path());
+    assert_eq!(listed.len(), 2);
+    // Closing removes a part of no lines; retention any.
+    rewriting.close(&empty).unwrap();
+    rewriting.remove(&closed).unwrap();
+    for part in listed {
+        assert!(!part.file().exists());
+        assert_eq!(part.length().unwrap(), 0);
+        assert!(part.pieces().unwrap().is_empty());
+        let mut text = b"from before".to_vec();
+        part.read(0, &mut text).unwrap();
+        part.open(7).unwrap().read_to_end(&mut text).unwrap();
+        part.open_bytes(7).unwrap().read_to_end(&mut text).unwrap();
+        assert!(text.is_empty());
+        assert_eq!(rewriting.erase(&part, &mut |_| true).unwrap(), None);
+    }
 }
 
 #[test]
