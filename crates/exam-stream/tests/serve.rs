@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,6 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 use support::client::{Answer, Client, batch};
 use support::{Redis, Serve, exam_stream, files, lines, scratch, skipped, until};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn said(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.body).expect("a JSON answer")
@@ -692,13 +692,13 @@ fn lives(line: &str) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-async fn page(serve: &Serve, path: &str) -> String {
+fn page(serve: &Serve, path: &str) -> String {
     let url = serve.url.trim_start_matches("http://").to_owned();
-    let mut stream = tokio::net::TcpStream::connect(&url).await.unwrap();
+    let mut stream = std::net::TcpStream::connect(&url).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {url}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    stream.read_to_string(&mut answer).unwrap();
     answer
 }
 
@@ -729,9 +729,10 @@ async fn analysis_is_started_again_when_it_dies_and_serve_goes_on() {
         .call("PutRecordBatch", batch("exam", &["{}"]))
         .await;
     assert_eq!(put.unwrap().status, StatusCode::OK);
-    let health = page(&serve, "/health").await;
-    assert!(health.ends_with("ok\nanalysis: running\n"), "{health}");
-    let metrics = page(&serve, "/metrics").await;
+    until("serve says that it runs", || {
+        page(&serve, "/health").ends_with("ok\nanalysis: running\n")
+    });
+    let metrics = page(&serve, "/metrics");
     for line in [
         "exam_stream_analysis_up 1\n",
         "exam_stream_analysis_ends_total 1\n",
@@ -774,7 +775,7 @@ async fn a_serve_whose_analysis_is_missing_serves() {
         .call("PutRecordBatch", batch("exam", &["{}"]))
         .await;
     assert_eq!(put.unwrap().status, StatusCode::OK);
-    let health = page(&serve, "/health").await;
+    let health = page(&serve, "/health");
     assert!(
         health.starts_with("HTTP/1.1 200") && health.ends_with("analysis: down\n"),
         "{health}"
