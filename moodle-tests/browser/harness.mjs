@@ -124,10 +124,23 @@ export class Browser {
         this.kill();
     }
 
+    /** Shows a page of the site, and waits until it is {@link loaded}. */
+    async goto(path) {
+        await this.page.goto(url + path);
+        await this.loaded();
+    }
+
+    /** Waits until the page is there whole, and asks for nothing more. */
+    async loaded() {
+        // Where the machine is busy, nothing may be asked for while the page is still being read.
+        await this.page.waitForLoadState('load');
+        await this.page.waitForLoadState('networkidle');
+    }
+
     async login(username) {
         // Requests that the page makes beside may start a session of their own: then Moodle asks again.
         for (let tries = 3; tries > 0; tries--) {
-            await this.page.goto(`${url}/login/index.php`, {waitUntil: 'networkidle'});
+            await this.goto('/login/index.php');
             if (!await this.page.locator('#username').count()) {
                 // The profile of a browser that was killed may still be logged in.
                 return;
@@ -145,7 +158,7 @@ export class Browser {
     /** Starts an attempt of the quiz, or continues it, and waits until the page is watched. */
     async attempt(quiz, {streamed = true} = {}) {
         const page = this.page;
-        await page.goto(`${url}/mod/quiz/view.php?id=${quiz.cmid}`, {waitUntil: 'networkidle'});
+        await this.goto(`/mod/quiz/view.php?id=${quiz.cmid}`);
         await page.click('.quizattempt button[type=submit], .quizstartbuttondiv button[type=submit]');
         // A time limit asks first.
         const confirm = page.locator('.modal.show input[type=submit][name=submitbutton], #id_submitbutton');
@@ -159,7 +172,7 @@ export class Browser {
 
     /** Waits until the attempt page is loaded, and our script watches it. */
     async ready(streamed = true) {
-        await this.page.waitForLoadState('networkidle').catch(() => null);
+        await this.loaded().catch(() => null);
         if (streamed) {
             await this.page.waitForSelector('#responseform > .local-examstream-banner', {state: 'attached'});
         }
