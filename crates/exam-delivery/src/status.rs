@@ -1,10 +1,11 @@
 //! What the sender tells the others: one small file in the spool.
 //!
-//! Written in place several times a second, so it has a length and a checksum
-//! in front: who reads while it is written reads again. Its space is taken
-//! beforehand, so that a full disk does not silence the sender when there is
-//! most to say. The counters that are the sender's own survive a change of
-//! sender; those of the spool itself are `Spool::totals`.
+//! Written in place several times a second, in two slots in turn, each with a
+//! generation, a length and a checksum in front; the newer whole one counts. So
+//! one is whole at any time, however long a writer is kept from finishing, or
+//! killed. Their space is taken beforehand, so that a full disk does not silence
+//! the sender when there is most to say. The counters that are the sender's own
+//! survive a change of sender; those of the spool itself are `Spool::totals`.
 
 use crate::histogram::Histogram;
 use exam_spool::Spool;
@@ -13,14 +14,17 @@ use rustix::fs::FallocateFlags;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const FILE: &str = "status";
+/// Of a slot.
 const SPACE: usize = 64 * 1024;
-/// Magic and version, length, checksum.
-const HEAD: usize = 16;
-const MAGIC: &[u8; 8] = b"ExamSta1";
-const TORN_READS: usize = 20;
+/// Magic and version, generation, length, checksum of generation and JSON.
+const HEAD: usize = 24;
+const MAGIC: &[u8; 8] = b"ExamSta2";
+/// Between a reader's looks at heads and JSON both slots may be written anew, where one sender
+/// follows another.
+const READS: usize = 3;
 
 /// Something that went wrong, and when (µs since 1970).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,26 +79,12 @@ pub struct Status {
 impl Status {
     /// What the last sender wrote; `None` if none ever did.
     pub fn read(spool: &Spool) -> io::Result<Option<Status>> {
-        let file = spool.ensure_file(FILE)?;
-        let mut bytes = vec![0; SPACE];
-        for _ in 0..TORN_READS {
-            let read = rustix::io::pread(&file, &mut bytes, 0)?;
-            if read < HEAD || bytes[..8] != *MAGIC {
-                return Ok(None);
-            }
-            let word = |at: usize| {
-                u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-            };
-            if let Some(json) = bytes[..read].get(HEAD..HEAD + word(8) as usize)
-                && crc32c::crc32c(json) == word(12)
-            {
-                return serde_json::from_slice(json)
-                    .map(Some)
-                    .map_err(io::Error::other);
-            }
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        Err(io::Error::other("the sender's status is torn"))
+        let Some((_, json)) = newest(&spool.ensure_file(FILE)?)? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&json)
+            .map(Some)
+            .map_err(io::Error::other)
     }
 
     pub(crate) fn problem(&mut self, what: &str) -> Problem {
@@ -115,9 +105,67 @@ impl Status {
     }
 }
 
+/// What stands in front of a slot's JSON.
+struct Head {
+    /// Where the slot begins.
+    at: u64,
+    generation: u64,
+    len: usize,
+    crc: u32,
+}
+
+impl Head {
+    /// Of the slot that begins at `at`; `None` if it was never written.
+    fn read(file: &OwnedFd, at: u64) -> io::Result<Option<Head>> {
+        let mut bytes = [0; HEAD];
+        let read = rustix::io::pread(file, &mut bytes, at)?;
+        if read < HEAD || bytes[..8] != *MAGIC {
+            return Ok(None);
+        }
+        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        Ok(Some(Head {
+            at,
+            generation: word(8),
+            len: word(16) as u32 as usize,
+            crc: (word(16) >> 32) as u32,
+        }))
+    }
+
+    /// The JSON behind it; `None` unless it is whole.
+    fn json(&self, file: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
+        let mut json = vec![0; self.len.min(SPACE)];
+        let read = rustix::io::pread(file, &mut json, self.at + HEAD as u64)?;
+        let whole = read == self.len && checksum(self.generation, &json) == self.crc;
+        Ok(whole.then_some(json))
+    }
+}
+
+fn checksum(generation: u64, json: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&generation.to_le_bytes()), json)
+}
+
+/// The newer whole slot: its generation and JSON.
+fn newest(file: &OwnedFd) -> io::Result<Option<(u64, Vec<u8>)>> {
+    for _ in 0..READS {
+        let mut heads: Vec<Head> = Vec::new();
+        for at in [0, SPACE as u64] {
+            heads.extend(Head::read(file, at)?);
+        }
+        heads.sort_by_key(|head| std::cmp::Reverse(head.generation));
+        for head in heads {
+            if let Some(json) = head.json(file)? {
+                return Ok(Some((head.generation, json)));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// The sender's hold on the file.
 pub(crate) struct StatusFile {
     file: OwnedFd,
+    /// Of the slot that was written last.
+    generation: u64,
     buf: Vec<u8>,
 }
 
@@ -125,9 +173,11 @@ impl StatusFile {
     pub fn open(spool: &Spool) -> io::Result<StatusFile> {
         let file = spool.ensure_file(FILE)?;
         // A file system without fallocate only loses the reservation.
-        let _ = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, SPACE as u64);
+        let _ = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, 2 * SPACE as u64);
+        let generation = newest(&file)?.map_or(0, |(generation, _)| generation);
         Ok(StatusFile {
             file,
+            generation,
             buf: Vec::new(),
         })
     }
@@ -153,14 +203,18 @@ impl StatusFile {
             };
             status.streams.remove(&name);
         }
+        let generation = self.generation + 1;
         let (head, json) = self.buf.split_at_mut(HEAD);
         head[..8].copy_from_slice(MAGIC);
-        head[8..12].copy_from_slice(&(json.len() as u32).to_le_bytes());
-        head[12..].copy_from_slice(&crc32c::crc32c(json).to_le_bytes());
-        let written = rustix::io::pwrite(&self.file, &self.buf, 0)?;
+        head[8..16].copy_from_slice(&generation.to_le_bytes());
+        head[16..20].copy_from_slice(&(json.len() as u32).to_le_bytes());
+        head[20..].copy_from_slice(&checksum(generation, json).to_le_bytes());
+        let at = generation % 2 * SPACE as u64;
+        let written = rustix::io::pwrite(&self.file, &self.buf, at)?;
         if written < self.buf.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        self.generation = generation;
         Ok(())
     }
 }
@@ -170,4 +224,57 @@ pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_micros() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::os::unix::fs::FileExt;
+
+    fn spool(dir: &std::path::Path) -> Spool {
+        let config = exam_spool::Config {
+            dir: dir.join("spool"),
+            max_bytes: 1 << 20,
+            segment_bytes: 1 << 18,
+        };
+        Spool::open(config).expect("opens")
+    }
+
+    #[test]
+    fn a_write_that_stops_anywhere_leaves_one_status_whole() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let spool = spool(dir.path());
+        assert_eq!(Status::read(&spool).expect("reads"), None);
+        let mut status = Status::default();
+        for told in 1..=4u64 {
+            let path = spool.path().join(FILE);
+            let before = fs::read(&path).unwrap_or_default();
+            let known = Status::read(&spool).expect("reads");
+            status.retried = told;
+            // As a new sender does.
+            let mut file = StatusFile::open(&spool).expect("opens");
+            file.write(&mut status).expect("writes");
+            assert_eq!(Status::read(&spool).expect("reads").as_ref(), Some(&status));
+            let after = fs::read(&path).expect("reads");
+            // Killed, or kept from going on, behind so many of its bytes.
+            let file = File::options().write(true).open(&path).expect("opens");
+            let at = told as usize % 2 * SPACE;
+            let slot = &after[at..];
+            let len = HEAD + u32::from_le_bytes([slot[16], slot[17], slot[18], slot[19]]) as usize;
+            for cut in 0..len {
+                let mut torn = before.clone();
+                torn.resize(2 * SPACE, 0);
+                torn[at..at + cut].copy_from_slice(&after[at..at + cut]);
+                file.write_all_at(&torn, 0).expect("writes");
+                // The new one, where the rest is what was there before.
+                let found = Status::read(&spool).expect("reads");
+                assert!(
+                    found == known || found.as_ref() == Some(&status),
+                    "{cut} of {len} bytes: {found:?}"
+                );
+            }
+            file.write_all_at(&after, 0).expect("writes");
+        }
+    }
 }
