@@ -236,7 +236,7 @@ fn a_reader_of_a_cluster_that_is_gone_says_so_in_time() {
         let gone = matches!(error, StateError::Unreachable(_) | StateError::Timeout(_));
         assert!(gone, "{host}: {error:?}");
         assert!(
-            start.elapsed() < Duration::from_millis(600),
+            start.elapsed() < Duration::from_secs(2),
             "{:?}",
             start.elapsed()
         );

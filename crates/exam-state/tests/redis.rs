@@ -316,20 +316,20 @@ async fn a_board_that_was_lost_comes_back_with_what_is_folded_again() {
 async fn an_attempt_is_forgotten_after_its_time_to_live() {
     let redis = Redis::start("C", &[]);
     let options = Options {
-        ttl: Some(Duration::from_millis(300)),
+        ttl: Some(Duration::from_secs(2)),
         ..Options::default()
     };
     let store = open(&redis.url(), options).unwrap();
     let batch = batch([&answer(1, 1, 1, "a")]);
-    for _ in 0..4 {
+    for _ in 0..3 {
         store.fold(&batch).await.unwrap(); // each fold refreshes it, even one that changes nothing
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert!(store.read(&key(1)).await.unwrap().is_some());
     let look = async || store.board(&attempt(1).site, 4, 0, 10).await.unwrap();
     assert_eq!(look().await.rows.len(), 1);
     store.fold(&batch).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(350)).await;
+    tokio::time::sleep(Duration::from_millis(2_300)).await;
     assert_eq!(store.read(&key(1)).await.unwrap(), None);
     assert!(redis.keys().is_empty(), "{:?}", redis.keys());
 
@@ -338,7 +338,7 @@ async fn an_attempt_is_forgotten_after_its_time_to_live() {
         let batch = support::batch([&answer(n, 1, 1, "a")]);
         store.fold(&batch).await.unwrap();
         look().await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
     look().await;
     let board = format!(
@@ -348,7 +348,8 @@ async fn an_attempt_is_forgotten_after_its_time_to_live() {
     let redis::Value::Int(kept) = redis.command(&["ZCARD", &board]) else {
         panic!("no number")
     };
-    assert!((1..=4).contains(&kept), "{kept}");
+    // Those of the last two seconds and a 32nd, and the mark of the board itself.
+    assert!((1..=5).contains(&kept), "{kept}");
 }
 
 #[tokio::test]
@@ -456,8 +457,8 @@ async fn a_silent_server_costs_the_timeout_and_no_more() {
 
 #[test]
 fn a_reader_reads_within_its_deadline_and_recovers() {
-    let timeout = Duration::from_millis(150);
-    let late = Duration::from_millis(600); // a busy machine
+    let timeout = Duration::from_millis(400);
+    let late = Duration::from_secs(2); // a busy machine
     let mut redis = Redis::start("C", &[]);
     let mut reader = BlockingReader::new(&redis.url(), within(timeout)).unwrap();
     assert_eq!(reader.read(&key(1)).unwrap(), None);
@@ -481,12 +482,12 @@ fn a_reader_reads_within_its_deadline_and_recovers() {
     fold(&redis);
 
     // A server that hangs, then goes on: its late answer must not be taken for the next one.
-    redis.command(&["CLIENT", "PAUSE", "400", "ALL"]);
+    redis.command(&["CLIENT", "PAUSE", "3000", "ALL"]);
     let start = Instant::now();
     let error = reader.read(&key(2)).unwrap_err();
     assert!(matches!(error, StateError::Timeout(_)), "{error:?}");
     assert!(start.elapsed() < late, "{:?}", start.elapsed());
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(Duration::from_secs(3));
     assert!(reader.read(&key(1)).unwrap().is_some());
 
     // Silence from the start, and a name that no one resolves.
